@@ -1,0 +1,3 @@
+//! Benchmarks against the floor of the machine.
+
+fn main() {}

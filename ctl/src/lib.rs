@@ -1,0 +1,1 @@
+//! shoalctl

@@ -1,0 +1,3 @@
+//! `shoalctl`: every command of a node from the shell.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! Limits and tunables of the core: each with its unit, its default and where the number is from.
+
+use std::time::Duration;
+
+/// One KiB in bytes.
+pub const KIB: u64 = 1024;
+/// One MiB in bytes.
+pub const MIB: u64 = 1024 * KIB;
+
+/// What a foreign peer is asked for in one `request`, bytes (BEP 3: all implementations use it).
+pub const BLOCK_LEN: u32 = 16 * 1024;
+/// The longest `request` that we serve to a peer that does not speak `shoal`, bytes (rTorrent's).
+pub const FOREIGN_REQUEST_LEN_MAX: u32 = 128 * 1024;
+/// The longest `request` that we offer to serve in the `shoal` handshake, bytes.
+pub const SHOAL_REQUEST_LEN_MAX: u32 = 1024 * 1024;
+/// The unit that one peer owns while it is fetched, bytes: the piece, or this much of a larger one.
+pub const EXTENT_LEN: u32 = 1024 * 1024;
+
+/// The longest payload of a wire message, bytes: 1 MiB block and its 9 bytes of header.
+pub const MESSAGE_LEN_MAX: u32 = 1024 * 1024 + 9;
+/// The longest `extended` message, bytes (a `hello` of 16 labels is 2 KiB; rTorrent allows 32 KiB).
+pub const EXTENDED_LEN_MAX: u32 = 32 * 1024;
+/// The longest bitfield, bytes: [`PIECES_MAX`] bits.
+pub const BITFIELD_LEN_MAX: u32 = 128 * 1024;
+/// The largest metainfo file, bytes.
+pub const METAINFO_LEN_MAX: u64 = 16 * MIB;
+/// The deepest nesting of bencoded data.
+pub const BENCODE_DEPTH_MAX: usize = 64;
+/// The most pieces of a torrent.
+pub const PIECES_MAX: u32 = 1 << 20;
+/// The smallest piece, bytes.
+pub const PIECE_LEN_MIN: u32 = 16 * 1024;
+/// The largest piece of a torrent we create, bytes.
+pub const PIECE_LEN_MAX: u32 = 16 * 1024 * 1024;
+/// The largest piece of a foreign torrent, bytes.
+pub const FOREIGN_PIECE_LEN_MAX: u32 = 64 * 1024 * 1024;
+/// The piece length of torrents we create unless told otherwise, bytes (the specification's chunk).
+pub const PIECE_LEN_DEFAULT: u32 = 512 * 1024;
+/// The most files of a torrent.
+pub const FILES_MAX: usize = 100_000;
+/// The longest path in a torrent, bytes of UTF-8.
+pub const PATH_LEN_MAX: usize = 4096;
+/// The longest component of a path, bytes of UTF-8.
+pub const COMPONENT_LEN_MAX: usize = 255;
+/// The most components of a path.
+pub const PATH_DEPTH_MAX: usize = 64;
+/// The most labels of a peer.
+pub const LABELS_MAX: usize = 16;
+/// The longest key or value of a label, bytes of UTF-8.
+pub const LABEL_LEN_MAX: usize = 64;
+/// The longest `have` bitfield sent with an announce, bytes (§8 of the design).
+pub const ANNOUNCE_HAVE_LEN_MAX: usize = 32 * 1024;
+/// The longest announce reply that we read, bytes.
+pub const ANNOUNCE_REPLY_LEN_MAX: usize = 2 * 1024 * 1024;
+/// The most chunks of one consultation of a policy.
+pub const CONSULT_CHUNKS_MAX: usize = 16;
+/// The most candidates a policy sees; beyond it a random sample.
+pub const CANDIDATES_MAX: usize = 256;
+
+/// Tunables of a session. `Default` is the truth.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Most connections of the node, incoming and outgoing (default 1 024).
+    pub connections_max: usize,
+    /// Most connections of one torrent (default 256).
+    pub connections_per_torrent_max: usize,
+    /// Most dials under way (default 64).
+    pub half_open_max: usize,
+    /// Bytes of buffers for pieces being fetched (default 64 MiB). No buffer, no request.
+    pub buffer_budget_bytes: u64,
+    /// Known addresses kept for a torrent (default 2 000).
+    pub peers_per_torrent_max: usize,
+    /// Requests that one peer may have outstanding with us (`reqq`; default 2 000).
+    pub requests_served_max: u32,
+    /// Silence of a peer with requests out before it is snubbed (default 20 s).
+    pub snub_after: Duration,
+    /// Least age of a lease before a slow holder may lose it (default 4 s).
+    pub take_over_after: Duration,
+    /// Silence after which a connection is closed (default 180 s).
+    pub idle_timeout: Duration,
+    /// Quiet after which we send a keep-alive (default 90 s).
+    pub keep_alive_after: Duration,
+    /// How long a dial and its handshake may take (default 10 s).
+    pub handshake_timeout: Duration,
+    /// How long a policy may take for a batch before the native default decides (default 1 s).
+    pub consult_timeout: Duration,
+    /// How long an announce may take (default 30 s).
+    pub announce_timeout: Duration,
+    /// Least time between two choke changes of a peer (default 10 s, BEP 3's anti-fibrillation).
+    pub choke_hold: Duration,
+    /// Whom we unchoke (default everyone).
+    pub unchoke: Unchoke,
+}
+
+/// Whom we unchoke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unchoke {
+    /// Everyone: a fleet of machines that trust each other.
+    All,
+    /// This many by rate, and one optimistic slot.
+    Slots(u32),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            connections_per_torrent_max: 256,
+            half_open_max: 64,
+            buffer_budget_bytes: 64 * MIB,
+            peers_per_torrent_max: 2000,
+            requests_served_max: 2000,
+            snub_after: Duration::from_secs(20),
+            take_over_after: Duration::from_secs(4),
+            idle_timeout: Duration::from_secs(180),
+            keep_alive_after: Duration::from_secs(90),
+            handshake_timeout: Duration::from_secs(10),
+            consult_timeout: Duration::from_secs(1),
+            announce_timeout: Duration::from_secs(30),
+            choke_hold: Duration::from_secs(10),
+            unchoke: Unchoke::All,
+        }
+    }
+}

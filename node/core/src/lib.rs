@@ -1,0 +1,18 @@
+//! The pure state machines of shoal: what the protocol decides, without anyone who carries it out.
+//!
+//! Lives here: metainfo, the peer wire and tracker codecs, the download engine, the session and
+//! the tracker's registry. Never here: a clock, a socket, a file, a thread, an async function or
+//! randomness other than the seed a caller passes in.
+
+pub mod bencode;
+pub mod bitfield;
+pub mod config;
+pub mod ids;
+pub mod metainfo;
+pub mod policy;
+pub mod rng;
+pub mod session;
+pub mod time;
+pub mod torrent;
+pub mod tracker;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! The native policies: Rust, no Lua involved.

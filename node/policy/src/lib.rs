@@ -1,0 +1,1 @@
+//! The Lua sandbox and contract of download policies.

@@ -1,0 +1,5 @@
+//! The tokio shell of a shoal node: carries out what `shoal-core` decides.
+
+pub mod announce;
+pub mod disk;
+pub mod tracker;

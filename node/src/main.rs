@@ -1,0 +1,3 @@
+//! `shoald`: the node.
+
+fn main() {}
