@@ -86,19 +86,6 @@ pub struct Config {
     pub consult_timeout: Duration,
     /// How long an announce may take (default 30 s).
     pub announce_timeout: Duration,
-    /// Least time between two choke changes of a peer (default 10 s, BEP 3's anti-fibrillation).
-    pub choke_hold: Duration,
-    /// Whom we unchoke (default everyone).
-    pub unchoke: Unchoke,
-}
-
-/// Whom we unchoke.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unchoke {
-    /// Everyone: a fleet of machines that trust each other.
-    All,
-    /// This many by rate, and one optimistic slot.
-    Slots(u32),
 }
 
 impl Default for Config {
@@ -117,8 +104,6 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             consult_timeout: Duration::from_secs(1),
             announce_timeout: Duration::from_secs(30),
-            choke_hold: Duration::from_secs(10),
-            unchoke: Unchoke::All,
         }
     }
 }

@@ -1,0 +1,246 @@
+//! How things stand: plain values for the control surface. Made on demand, never kept.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    ids::{ConnId, InfoHash, JobId, PeerId, TorrentId},
+    metainfo::Metainfo,
+    policy::Labels,
+    session::command::CommandError,
+    time::Timestamp,
+    tracker::announce::{PeerEntry, ShoalPeer},
+};
+
+/// The state of a torrent (design §2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TorrentState {
+    /// Data on disk is being verified, and nothing is downloaded.
+    Checking,
+    /// Incomplete, and no job downloads it.
+    Idle,
+    /// An auto_download is at work.
+    Downloading,
+    /// Every wanted piece is here.
+    Seeding,
+    /// Paused by an operator.
+    Paused,
+    /// No room; goes on by itself when there is.
+    DiskFull,
+    /// An I/O error; goes on by command.
+    Error,
+    /// After quit_torrent.
+    Quit,
+}
+
+/// One torrent.
+#[derive(Clone, Debug)]
+pub struct TorrentView {
+    /// Its handle.
+    pub id: TorrentId,
+    /// What it is.
+    pub metainfo: Arc<Metainfo>,
+    /// How it stands.
+    pub state: TorrentState,
+    /// Why, in states `DiskFull` and `Error`.
+    pub error: Option<String>,
+    /// Verified bytes without padding.
+    pub done_bytes: u64,
+    /// Bytes without padding.
+    pub total_bytes: u64,
+    /// Pieces had.
+    pub pieces_have: u32,
+    /// Connections.
+    pub peers: usize,
+    /// Lifetime payload bytes downloaded.
+    pub downloaded: u64,
+    /// Lifetime payload bytes served.
+    pub uploaded: u64,
+    /// Smoothed bytes a second, in.
+    pub download_bps: u64,
+    /// Smoothed bytes a second, out.
+    pub upload_bps: u64,
+    /// Payload bytes received and discarded.
+    pub wasted: u64,
+    /// Pieces that failed their hash.
+    pub failed_pieces: u32,
+    /// A tracker answered last and announcing goes on.
+    pub tracker_connected: bool,
+    /// Announcing is wanted.
+    pub announcing: bool,
+    /// An auto_download is at work.
+    pub auto_download: bool,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct ConnView {
+    /// Its handle.
+    pub conn: ConnId,
+    /// Where the peer listens, or else where it connects from.
+    pub addr: SocketAddr,
+    /// Its id.
+    pub peer_id: PeerId,
+    /// What it calls itself, sanitised.
+    pub client: Arc<str>,
+    /// We dialled it.
+    pub outgoing: bool,
+    /// We choke it.
+    pub am_choking: bool,
+    /// We want something it has.
+    pub am_interested: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// It wants something.
+    pub peer_interested: bool,
+    /// Silent with requests out.
+    pub snubbed: bool,
+    /// Smoothed bytes a second, in.
+    pub download_bps: u64,
+    /// Smoothed bytes a second, out.
+    pub upload_bps: u64,
+    /// Payload bytes received on this connection.
+    pub downloaded: u64,
+    /// Payload bytes sent on this connection.
+    pub uploaded: u64,
+    /// Pieces it has.
+    pub pieces_have: usize,
+    /// Leases it holds.
+    pub inflight: u32,
+    /// Leases it may hold.
+    pub slots: u32,
+    /// When it was made.
+    pub since: Timestamp,
+    /// It speaks BEP 10.
+    pub extended: bool,
+    /// It speaks `shoal`.
+    pub shoal: bool,
+    /// Its operator's labels.
+    pub labels: Arc<Labels>,
+    /// Pieces received from it, alone or with others, and verified.
+    pub verified_pieces: u32,
+}
+
+/// The last peer set.
+#[derive(Clone, Debug, Default)]
+pub struct PeerSetView {
+    /// Peers as BEP 3 tells them.
+    pub plain: Vec<PeerEntry>,
+    /// Peers as the shoal extension tells them; the same peers stand in `plain` too.
+    pub shoal: Vec<ShoalPeer>,
+    /// The tracker that answered.
+    pub url: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Complete peers it counts.
+    pub seeders: u32,
+    /// Incomplete peers it counts.
+    pub leechers: u32,
+}
+
+/// How announcing stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TrackerView {
+    /// The last announce was answered, and announcing goes on.
+    pub connected: bool,
+    /// The tracker used last.
+    pub url: Option<String>,
+    /// When the last announce was answered.
+    pub last_ok: Option<Timestamp>,
+    /// When the next is due.
+    pub next: Option<Timestamp>,
+    /// Why the last failed; none where it did not.
+    pub last_error: Option<String>,
+}
+
+/// The state of a piece (design §6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PieceState {
+    /// Nobody is asked for it.
+    Missing,
+    /// A policy is being asked whom to ask.
+    Reserved,
+    /// It is being fetched.
+    Fetching,
+    /// It is being hashed.
+    Verifying,
+    /// It is verified and written.
+    Have,
+    /// It is not wanted.
+    Unwanted,
+}
+
+/// What a job does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JobKind {
+    /// `auto_download`.
+    AutoDownload,
+    /// `request_download` of this piece.
+    RequestDownload(crate::ids::PieceIndex),
+    /// A creation, run by the shell.
+    Create,
+    /// A verification.
+    Verify,
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Its torrent; none for a creation, or where it was removed.
+    pub torrent: Option<TorrentId>,
+    /// The torrent's info hash.
+    pub info_hash: Option<InfoHash>,
+    /// The torrent's name.
+    pub name: String,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Pieces done.
+    pub done_pieces: u32,
+    /// Pieces in all.
+    pub total_pieces: u32,
+    /// Smoothed bytes a second.
+    pub rate_bps: u64,
+    /// Connected peers.
+    pub peers: usize,
+    /// What is happening, for a person.
+    pub phase: String,
+    /// Names of the first 20 pieces that no connected peer has, while it waits for them.
+    pub waiting_for: Vec<String>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended, and how; none while it runs.
+    pub ended: Option<(Timestamp, Result<JobDone, CommandError>)>,
+}
+
+/// How a job ended well.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct JobDone {
+    /// Where merged files are.
+    pub paths: Vec<String>,
+    /// Who served what.
+    pub served_by: Vec<ServedBy>,
+    /// Payload bytes received and discarded meanwhile.
+    pub wasted: u64,
+    /// Bytes of the piece, for a `request_download`.
+    pub bytes: u64,
+    /// The piece was here already.
+    pub already: bool,
+    /// Pieces that failed, for a verification.
+    pub bad_pieces: u32,
+}
+
+/// What one peer served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServedBy {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Pieces received from it and verified; one of several contributors counts where it sent most.
+    pub pieces: u32,
+    /// Bytes of them.
+    pub bytes: u64,
+}
