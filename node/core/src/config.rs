@@ -26,6 +26,17 @@ pub const BITFIELD_LEN_MAX: u32 = 128 * 1024;
 pub const METAINFO_LEN_MAX: u64 = 16 * MIB;
 /// The deepest nesting of bencoded data.
 pub const BENCODE_DEPTH_MAX: usize = 64;
+/// The most values in one bencoded input: 100 000 files of 10 values each, twice over. It bounds
+/// what a 16 MiB file of two-byte values takes when decoded (48 bytes each).
+pub const BENCODE_VALUES_MAX: usize = 1 << 21;
+/// The most tracker URLs kept of a metainfo file.
+pub const TRACKERS_MAX: usize = 128;
+/// The longest tracker URL, bytes.
+pub const URL_LEN_MAX: usize = 2048;
+/// The longest comment or other free text kept of a metainfo file, bytes of UTF-8.
+pub const COMMENT_LEN_MAX: usize = 4096;
+/// The longest client name kept of an extended handshake, characters.
+pub const CLIENT_NAME_LEN_MAX: usize = 64;
 /// The most pieces of a torrent.
 pub const PIECES_MAX: u32 = 1 << 20;
 /// The smallest piece, bytes.
@@ -36,6 +47,9 @@ pub const PIECE_LEN_MAX: u32 = 16 * 1024 * 1024;
 pub const FOREIGN_PIECE_LEN_MAX: u32 = 64 * 1024 * 1024;
 /// The piece length of torrents we create unless told otherwise, bytes (the specification's chunk).
 pub const PIECE_LEN_DEFAULT: u32 = 512 * 1024;
+/// Above this many pieces the automatic piece length doubles (some clients read a bitfield only
+/// into a 16 KiB or 32 KiB buffer).
+pub const AUTO_PIECES_MAX: u32 = 100_000;
 /// The most files of a torrent.
 pub const FILES_MAX: usize = 100_000;
 /// The longest path in a torrent, bytes of UTF-8.

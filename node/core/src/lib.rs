@@ -7,6 +7,7 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod config;
+pub mod fuzzing;
 pub mod ids;
 pub mod metainfo;
 pub mod policy;
