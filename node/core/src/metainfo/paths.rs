@@ -1,0 +1,112 @@
+//! Names of files from an enemy: what is safe, and what becomes of names that are not UTF-8.
+
+use sha1::{Digest, Sha1};
+
+use crate::{
+    config::{COMPONENT_LEN_MAX, PATH_DEPTH_MAX, PATH_LEN_MAX},
+    metainfo::{
+        File, FileKind,
+        error::{MetainfoError, PathFault},
+    },
+};
+
+/// The folder of the chunk memory, which no torrent may name.
+pub const RESERVED_TOP: &str = ".shoal";
+
+/// Makes text of a component. One that is not UTF-8 becomes so with replacement characters and a
+/// part of its SHA-1, so that names that were different stay different: `a\xff.txt` becomes
+/// `a\u{fffd}~1c9f2e7a.txt`.
+#[must_use]
+pub fn component(raw: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(raw) {
+        return text.to_owned();
+    }
+    let tag = format!("~{}", hex::encode(&Sha1::digest(raw)[..4]));
+    // Only so much is looked at: the length is judged later, and is beyond every limit.
+    let lossy = String::from_utf8_lossy(&raw[..raw.len().min(PATH_LEN_MAX)]).into_owned();
+    let (stem, extension) = match lossy.rfind('.') {
+        Some(dot) if dot > 0 && lossy.len() - dot <= 16 => lossy.split_at(dot),
+        _ => (lossy.as_str(), ""),
+    };
+    let room = COMPONENT_LEN_MAX - tag.len() - extension.len();
+    let cut = match raw.len() <= COMPONENT_LEN_MAX {
+        // Replacement characters are longer than what they replace: that is no fault of the name.
+        true => stem.floor_char_boundary(room.min(stem.len())),
+        false => stem.len(),
+    };
+    format!("{}{tag}{extension}", &stem[..cut])
+}
+
+/// Judges the path of one file, or the name of a torrent as a path of one component.
+///
+/// # Errors
+/// [`MetainfoError::UnsafePath`] with the path and what is wrong with it.
+pub fn check(path: &[String]) -> Result<(), MetainfoError> {
+    match fault_of(path) {
+        None => Ok(()),
+        Some(fault) => Err(unsafe_path(path, fault)),
+    }
+}
+
+/// Judges all paths together: no path twice, and no file where another needs a folder. Padding is
+/// never on a disk and may repeat. Returns the indices of all other files in order of path.
+///
+/// # Errors
+/// [`MetainfoError::UnsafePath`] with the first offending path in order of paths.
+pub fn order(files: &[File]) -> Result<Vec<u32>, MetainfoError> {
+    let named = files.iter().enumerate().filter(|(_, file)| file.kind != FileKind::Pad);
+    let mut by_path: Vec<u32> = named.map(|(index, _)| index as u32).collect();
+    let path = |index: u32| &files[index as usize].path;
+    by_path.sort_by(|&a, &b| path(a).cmp(path(b)));
+    // Everything between a path and one below it begins with it too: neighbours tell.
+    for pair in by_path.windows(2) {
+        let (above, below) = (path(pair[0]), path(pair[1]));
+        if below.starts_with(above) {
+            let same = below.len() == above.len();
+            let fault = if same { PathFault::Duplicate } else { PathFault::FileAndFolder };
+            return Err(unsafe_path(above, fault));
+        }
+    }
+    Ok(by_path)
+}
+
+fn fault_of(path: &[String]) -> Option<PathFault> {
+    if path.is_empty() {
+        return Some(PathFault::Empty);
+    }
+    if path.len() > PATH_DEPTH_MAX {
+        return Some(PathFault::TooDeep);
+    }
+    if path[0] == RESERVED_TOP {
+        return Some(PathFault::Reserved);
+    }
+    let len = path.iter().map(String::len).sum::<usize>() + path.len() - 1;
+    let of_component = path.iter().find_map(|component| component_fault(component));
+    of_component.or((len > PATH_LEN_MAX).then_some(PathFault::TooLong))
+}
+
+fn component_fault(component: &str) -> Option<PathFault> {
+    match component {
+        "" => Some(PathFault::EmptyComponent),
+        "." | ".." => Some(PathFault::Dots),
+        long if long.len() > COMPONENT_LEN_MAX => Some(PathFault::ComponentTooLong),
+        other if other.contains(is_forbidden) => Some(PathFault::Character),
+        _ => None,
+    }
+}
+
+/// Separators and NUL everywhere; what Windows reserves only there.
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '/' | '\0') || (cfg!(windows) && "\\:*?\"<>|".contains(c))
+}
+
+/// A path for an error message: short whatever was sent.
+pub(crate) fn shown(path: &[String]) -> String {
+    let mut shown = path[..path.len().min(PATH_DEPTH_MAX + 1)].join("/");
+    shown.truncate(shown.floor_char_boundary(512.min(shown.len())));
+    shown
+}
+
+fn unsafe_path(path: &[String], fault: PathFault) -> MetainfoError {
+    MetainfoError::UnsafePath { path: shown(path), fault }
+}
