@@ -56,8 +56,7 @@ pub struct AnnounceRequest {
     pub compact: bool,
     /// It does not need peer ids in the dictionary form.
     pub no_peer_id: bool,
-    /// The address it would like to be known by. A tracker may well
-    /// ignore it.
+    /// The address it would like to be known by; most trackers ignore it.
     pub ip: Option<IpAddr>,
     /// A secret that proves the same peer after a change of its address, at most [`KEY_LEN_MAX`]
     /// bytes.

@@ -1,0 +1,97 @@
+//! What an announce is answered: the counts, a few peers, and for shoal peers the peer set. Never
+//! here: who is listed.
+
+use std::net::IpAddr;
+
+use super::{
+    Registry,
+    swarm::{Peer, PeerKey, Swarm, Whom, labels_bytes},
+};
+use crate::tracker::announce::{
+    AnnounceReply, AnnounceRequest, PeerEntry, REPLY_PEERS_MAX, SHOAL_LEN_MAX, ShoalPeer,
+    ShoalReply, is_dialable,
+};
+
+/// More than a peer takes in the encoding of a peer set, without its labels and bitfield, bytes.
+const PEER_LEN: usize = 192;
+/// More than a label or a bitfield takes beside its own bytes.
+const STRING_LEN: usize = 12;
+
+impl Registry {
+    /// The answer to a peer that leaves: the counts alone.
+    pub(super) fn farewell(&self, request: &AnnounceRequest, source: IpAddr) -> AnnounceReply {
+        let seconds = |duration: std::time::Duration| {
+            u32::try_from(duration.as_secs()).unwrap_or(u32::MAX).max(1)
+        };
+        let mut reply = AnnounceReply::new(seconds(self.config.interval));
+        reply.min_interval_s = Some(seconds(self.config.min_interval));
+        let swarm = self.swarms.get(&request.info_hash);
+        reply.complete = Some(swarm.map_or(0, Swarm::seeds));
+        reply.incomplete = Some(swarm.map_or(0, Swarm::leechers));
+        reply.downloaded = Some(swarm.map_or(0, |swarm| swarm.completed));
+        reply.external_ip = Some(source);
+        reply.shoal = request.shoal.as_ref().map(|_| ShoalReply::default());
+        reply
+    }
+
+    /// The answer to a peer that stays.
+    pub(super) fn answer(
+        &mut self,
+        request: &AnnounceRequest,
+        key: PeerKey,
+        source: IpAddr,
+    ) -> AnnounceReply {
+        let mut reply = self.farewell(request, source);
+        let Some(swarm) = self.swarms.get(&request.info_hash) else { return reply };
+        let numwant = request.numwant.unwrap_or(self.config.numwant_default);
+        let numwant = usize::try_from(numwant.min(self.config.numwant_max)).unwrap_or(usize::MAX);
+        let whom = if request.left == 0 { Whom::Leechers } else { Whom::Everyone };
+        let drawn = swarm.draw(&mut self.rng, numwant, whom, Some(key)).into_iter();
+        let drawn = drawn.filter(|peer| is_dialable(peer.addr));
+        reply.peers =
+            drawn.map(|peer| PeerEntry { addr: peer.addr, id: Some(peer.key.id) }).collect();
+        if request.shoal.is_some() {
+            let others = if numwant == 0 { 0 } else { REPLY_PEERS_MAX - 1 };
+            let others = swarm.draw(&mut self.rng, others, Whom::Everyone, Some(key));
+            let others = others.into_iter().filter(|peer| is_dialable(peer.addr));
+            let all: Vec<&Peer> = swarm.peer(key).into_iter().chain(others).collect();
+            reply.shoal = Some(peer_set(&all));
+        }
+        reply
+    }
+}
+
+/// The peer set, as much of it as [`SHOAL_LEN_MAX`] holds: first the peers, then the bitfields of as
+/// many as there is room for, both in the order given.
+fn peer_set(peers: &[&Peer]) -> ShoalReply {
+    let mut room = SHOAL_LEN_MAX;
+    let mut take = |len: usize| {
+        let fits = len <= room;
+        room -= if fits { len } else { 0 };
+        fits
+    };
+    let mut set: Vec<ShoalPeer> = Vec::new();
+    for peer in peers {
+        let labels = peer.shoal.as_ref().map(|status| &status.labels);
+        let labels_len =
+            labels.map_or(0, |labels| labels_bytes(labels) + 2 * STRING_LEN * labels.len());
+        if !take(PEER_LEN + labels_len) {
+            break;
+        }
+        set.push(ShoalPeer {
+            id: peer.key.id,
+            addr: peer.addr,
+            up: peer.shoal.as_ref().map(|status| status.up),
+            down: peer.shoal.as_ref().map(|status| status.down),
+            left: peer.left,
+            have: None,
+            labels: labels.cloned().unwrap_or_default(),
+        });
+    }
+    for (entry, peer) in set.iter_mut().zip(peers) {
+        let have = peer.shoal.as_ref().and_then(|status| status.have.as_deref());
+        let have = have.filter(|have| take(have.len() + STRING_LEN));
+        entry.have = have.map(<[u8]>::to_vec);
+    }
+    ShoalReply { peers: set }
+}

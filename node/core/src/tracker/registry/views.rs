@@ -1,0 +1,138 @@
+//! What operators and scrapers see of the registry: pages of plain values. Never here: a change.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    Registry,
+    swarm::{Peer, PeerKey, Swarm},
+};
+use crate::{
+    ids::{InfoHash, PeerId},
+    policy::Labels,
+    time::Timestamp,
+    tracker::scrape::{ScrapeEntry, ScrapeReply},
+};
+
+/// A swarm in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SwarmSummary {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Seeds.
+    pub complete: u32,
+    /// Leechers.
+    pub incomplete: u32,
+    /// How often it was completed since the swarm was last empty.
+    pub downloaded: u32,
+}
+
+/// A swarm and a page of its peers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SwarmView {
+    /// Its numbers.
+    pub summary: SwarmSummary,
+    /// A page of its peers, in order of keys.
+    pub peers: Vec<PeerStatus>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<PeerKey>,
+}
+
+/// A peer as the tracker knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerStatus {
+    /// Its id.
+    pub id: PeerId,
+    /// Where it listens; port 0 is nowhere.
+    pub addr: SocketAddr,
+    /// Bytes missing until complete.
+    pub left: u64,
+    /// Payload bytes served in its life; `None` where it reports none, as foreign peers.
+    pub up: Option<u64>,
+    /// Payload bytes fetched in its life; `None` where it reports none, as foreign peers.
+    pub down: Option<u64>,
+    /// Payload bytes served since it started.
+    pub session_up: u64,
+    /// Payload bytes fetched since it started.
+    pub session_down: u64,
+    /// Pieces it has; `None` where it did not say, as seeds and foreign peers.
+    pub have_count: Option<u32>,
+    /// Its operator's labels. From the wire: sanitise before a terminal.
+    pub labels: Labels,
+    /// Time since it joined.
+    pub joined: Duration,
+    /// Time since it last announced.
+    pub age: Duration,
+}
+
+impl Registry {
+    /// The swarms after this info hash (from the first with `None`), in order, at most `limit`.
+    #[must_use]
+    pub fn swarms(&self, after: Option<InfoHash>, limit: usize) -> Vec<SwarmSummary> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let swarms = self.swarms.range((from, Unbounded)).take(limit);
+        swarms.map(|(info_hash, swarm)| summary(*info_hash, swarm)).collect()
+    }
+
+    /// A swarm and those of its peers that come after this key, at most `limit`. `None` where
+    /// nobody is in it.
+    #[must_use]
+    pub fn swarm(
+        &self,
+        now: Timestamp,
+        info_hash: InfoHash,
+        after: Option<PeerKey>,
+        limit: usize,
+    ) -> Option<SwarmView> {
+        let swarm = self.swarms.get(&info_hash)?;
+        let mut rest = swarm.after(after);
+        let page: Vec<&Peer> = rest.by_ref().take(limit).collect();
+        let next = rest.next().and(page.last()).map(|last| last.key);
+        let peers = page.into_iter().map(|peer| status(now, peer)).collect();
+        Some(SwarmView { summary: summary(info_hash, swarm), peers, next })
+    }
+
+    /// The numbers of these torrents, of those that have a swarm (BEP 48).
+    #[must_use]
+    pub fn scrape(&self, info_hashes: &[InfoHash]) -> ScrapeReply {
+        let entry = |info_hash: &InfoHash| {
+            let swarm = self.swarms.get(info_hash)?;
+            let SwarmSummary { complete, incomplete, downloaded, .. } = summary(*info_hash, swarm);
+            Some((*info_hash, ScrapeEntry { complete, incomplete, downloaded }))
+        };
+        ScrapeReply { files: info_hashes.iter().filter_map(entry).collect() }
+    }
+
+    /// How many torrents have a swarm, and how many peers are in all of them.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.swarms.len(), self.peers)
+    }
+}
+
+fn summary(info_hash: InfoHash, swarm: &Swarm) -> SwarmSummary {
+    SwarmSummary {
+        info_hash,
+        complete: swarm.seeds(),
+        incomplete: swarm.leechers(),
+        downloaded: swarm.completed,
+    }
+}
+
+fn status(now: Timestamp, peer: &Peer) -> PeerStatus {
+    let shoal = peer.shoal.as_ref();
+    let have = shoal.and_then(|status| status.have.as_deref());
+    PeerStatus {
+        id: peer.key.id,
+        addr: peer.addr,
+        left: peer.left,
+        up: shoal.map(|status| status.up),
+        down: shoal.map(|status| status.down),
+        session_up: peer.uploaded,
+        session_down: peer.downloaded,
+        have_count: have.map(|have| have.iter().map(|byte| byte.count_ones()).sum()),
+        labels: shoal.map(|status| status.labels.clone()).unwrap_or_default(),
+        joined: now.since(peer.joined),
+        age: now.since(peer.seen),
+    }
+}
