@@ -1,0 +1,3 @@
+//! What reaches the loop, and the one way to it.
+//!
+//! Never here: what is done about it.
