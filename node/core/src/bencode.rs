@@ -492,3 +492,6 @@ impl<'a> From<&Value<'a>> for Item<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

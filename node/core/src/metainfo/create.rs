@@ -94,7 +94,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`MetainfoError`]: `UnsafePath`, `NoFiles`, `TooManyFiles` (padding included),
-    /// `LengthOverflow`, `NewPieceLength`, `TooManyPieces`, `Tracker`.
+    /// `LengthOverflow`, `NewPieceLength`, `TooManyPieces`, `Tracker`, and `TooLarge` where nobody
+    /// would read the file.
     pub fn new(options: CreateOptions) -> Result<Self, MetainfoError> {
         paths::check(std::slice::from_ref(&options.name))?;
         let urls = options.trackers.iter().flatten();
@@ -118,9 +119,10 @@ impl Plan {
         let files = match options.pad {
             Pad::Never => files,
             Pad::Always => padded(files, piece_len),
-            Pad::Auto => match padding_len(&files, piece_len) {
-                padding if padding <= content_len / AUTO_PAD_SHARE => padded(files, piece_len),
-                _ => files,
+            Pad::Auto => match padding_of(&files, piece_len) {
+                (count, _) if files.len() + count > FILES_MAX => files,
+                (_, len) if len > content_len / AUTO_PAD_SHARE => files,
+                _ => padded(files, piece_len),
             },
         };
         if files.len() > FILES_MAX {
@@ -128,8 +130,13 @@ impl Plan {
         }
         let spans = files.iter().map(|file| (file.len, file.kind == FileKind::Pad));
         let layout = Layout::new(piece_len, spans);
-        count(layout.total_len())?;
-        Ok(Self { options, files, layout })
+        let pieces = count(layout.total_len())?;
+        let plan = Self { options, files, layout };
+        // Known before anything is hashed: the hashes, and the digits of their length.
+        match plan.encode(&[]).len() as u64 + 20 * pieces + 8 {
+            len if len > METAINFO_LEN_MAX => Err(MetainfoError::TooLarge(len)),
+            _ => Ok(plan),
+        }
     }
 
     /// The files in the order of their bytes, padding among them.
@@ -148,15 +155,18 @@ impl Plan {
     /// bytes.
     ///
     /// # Errors
-    /// [`MetainfoError::PieceCount`] unless there are as many hashes as pieces,
-    /// [`MetainfoError::TooLarge`] where nobody would read the file.
+    /// [`MetainfoError::PieceCount`] unless there are as many hashes as pieces.
     pub fn finish(&self, hashes: &[[u8; 20]]) -> Result<Vec<u8>, MetainfoError> {
         let expected = u64::from(self.layout.piece_count());
-        if hashes.len() as u64 != expected {
-            let total_len = self.layout.total_len();
-            return Err(MetainfoError::PieceCount { got: hashes.len(), expected, total_len });
+        if hashes.len() as u64 == expected {
+            return Ok(self.encode(hashes.as_flattened()));
         }
-        let mut entries = vec![("info", self.info(hashes.as_flattened()))];
+        let total_len = self.layout.total_len();
+        Err(MetainfoError::PieceCount { got: hashes.len(), expected, total_len })
+    }
+
+    fn encode(&self, hashes: &[u8]) -> Vec<u8> {
+        let mut entries = vec![("info", self.info(hashes))];
         let options = &self.options;
         let tiers: Vec<_> = options.trackers.iter().filter(|tier| !tier.is_empty()).collect();
         entries.extend(tiers.first().map(|tier| ("announce", Item::from(&tier[0]))));
@@ -167,11 +177,7 @@ impl Plan {
         entries.extend(options.comment.as_ref().map(|text| ("comment", Item::from(text))));
         entries.extend(options.created_unix.map(|time| ("creation date", Item::Int(time))));
         entries.push(("created by", Item::from(CREATED_BY)));
-        let bytes = Item::dict(entries).encode();
-        match bytes.len() as u64 {
-            len if len > METAINFO_LEN_MAX => Err(MetainfoError::TooLarge(len)),
-            _ => Ok(bytes),
-        }
+        Item::dict(entries).encode()
     }
 
     fn info<'a>(&'a self, hashes: &'a [u8]) -> Item<'a> {
@@ -228,10 +234,12 @@ fn pad_after(len: u64, piece_len: u32) -> u64 {
     len.next_multiple_of(u64::from(piece_len)) - len
 }
 
-/// How much padding there would be: after each file that another one with bytes follows.
-fn padding_len(files: &[File], piece_len: u32) -> u64 {
+/// How many pad files there would be, and their bytes: one after each file that another one with
+/// bytes follows and that does not end with a piece.
+fn padding_of(files: &[File], piece_len: u32) -> (usize, u64) {
     let last = files.iter().rposition(|file| file.len > 0).unwrap_or(0);
-    files[..last].iter().map(|file| pad_after(file.len, piece_len)).sum()
+    let pads = files[..last].iter().map(|file| pad_after(file.len, piece_len));
+    pads.filter(|len| *len > 0).fold((0, 0), |(count, sum), len| (count + 1, sum + len))
 }
 
 fn padded(files: Vec<File>, piece_len: u32) -> Vec<File> {
@@ -251,3 +259,6 @@ fn padded(files: Vec<File>, piece_len: u32) -> Vec<File> {
     }
     padded
 }
+
+#[cfg(test)]
+mod tests;

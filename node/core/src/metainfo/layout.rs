@@ -173,3 +173,107 @@ impl Layout {
         slices.peek().is_some() && slices.all(|slice| slice.pad)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each byte of a torrent by itself: its file, its place there, whether it is padding.
+    fn model(files: &[(u64, bool)]) -> Vec<(usize, u64, bool)> {
+        let of = |(file, &(len, pad))| (0..len).map(move |at| (file, at, pad));
+        files.iter().enumerate().flat_map(of).collect()
+    }
+
+    fn bytes_of(slices: impl Iterator<Item = FileSlice>) -> Vec<(usize, u64, bool)> {
+        slices
+            .inspect(|slice| assert!(slice.len > 0, "{slice:?}"))
+            .flat_map(|s| (0..s.len).map(move |at| (s.file, s.file_offset + at, s.pad)))
+            .collect()
+    }
+
+    #[test]
+    fn torrent_without_bytes_has_no_pieces() {
+        let layout = Layout::new(16384, [(0, false), (0, false)]);
+        assert_eq!(layout.piece_count(), 0);
+        assert_eq!(layout.piece_size(PieceIndex(0)), 0);
+        assert_eq!(layout.slices(PieceIndex(0), 0, 5).count(), 0);
+        assert!(!layout.is_padding(PieceIndex(0), 0, 5));
+        assert_eq!(layout.extent_count(PieceIndex(0)), 0);
+    }
+
+    #[test]
+    fn extents_cut_large_pieces() {
+        let check = |piece_len: u32, total: u64, last: u32, expected: &[(u32, u32)]| {
+            let layout = Layout::new(piece_len, [(total, false)]);
+            let count = layout.extent_count(PieceIndex(last));
+            let ranges = (0..count).map(|extent| layout.extent_range(PieceIndex(last), extent));
+            let ranges: Vec<_> = ranges.map(|range| (range.start, range.end)).collect();
+            assert_eq!(ranges, expected);
+            assert!(layout.extent_range(PieceIndex(last), count).is_empty());
+        };
+        let mib = EXTENT_LEN;
+        check(mib / 2, u64::from(mib), 1, &[(0, mib / 2)]);
+        check(mib, u64::from(mib) + 1, 1, &[(0, 1)]);
+        check(mib, u64::from(mib), 0, &[(0, mib)]);
+        check(2 * mib, 2 * u64::from(mib), 0, &[(0, mib), (mib, 2 * mib)]);
+        let three = [(0, mib), (mib, 2 * mib), (2 * mib, 2 * mib + 7)];
+        check(4 * mib, 2 * u64::from(mib) + 7, 0, &three);
+    }
+
+    #[test]
+    fn absurd_places_are_empty() {
+        let layout = Layout::new(u32::MAX, [(10, false)]);
+        assert_eq!(layout.slices(PieceIndex(u32::MAX), u32::MAX, u32::MAX).count(), 0);
+        assert_eq!(layout.slices(PieceIndex(0), 10, u32::MAX).count(), 0);
+        assert!(layout.pieces_of(u64::MAX, u64::MAX).is_empty());
+        assert!(layout.extent_range(PieceIndex(0), u32::MAX).is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn agrees_with_a_list_of_bytes(
+            files in prop::collection::vec((0u64..20, prop::bool::weighted(0.3)), 0..12),
+            piece_len in 1u32..30,
+            (offset, len) in (0u32..40, 0u32..40),
+        ) {
+            let layout = Layout::new(piece_len, files.iter().copied());
+            let bytes = model(&files);
+            let pieces: Vec<_> = bytes.chunks(piece_len as usize).collect();
+            prop_assert_eq!(layout.total_len(), bytes.len() as u64);
+            prop_assert_eq!(layout.piece_count() as usize, pieces.len());
+            prop_assert_eq!(layout.content_len(), bytes.iter().filter(|b| !b.2).count() as u64);
+            for (index, piece) in pieces.iter().enumerate() {
+                let index = PieceIndex(index as u32);
+                prop_assert_eq!(layout.piece_size(index) as usize, piece.len());
+                let part: Vec<_> =
+                    piece.iter().skip(offset as usize).take(len as usize).copied().collect();
+                prop_assert_eq!(bytes_of(layout.slices(index, offset, len)), &part[..]);
+                let all_pad = !part.is_empty() && part.iter().all(|byte| byte.2);
+                prop_assert_eq!(layout.is_padding(index, offset, len), all_pad);
+                let pads = layout.pad_ranges(index);
+                for (at, byte) in piece.iter().enumerate() {
+                    let inside = pads.iter().filter(|range| range.contains(&(at as u32))).count();
+                    prop_assert_eq!(inside, usize::from(byte.2));
+                }
+                prop_assert!(pads.windows(2).all(|pair| pair[0].end < pair[1].start), "joined");
+            }
+            prop_assert_eq!(layout.slices(PieceIndex(layout.piece_count()), 0, len).count(), 0);
+        }
+
+        #[test]
+        fn pieces_of_a_range_are_those_that_hold_its_bytes(
+            total in 0u64..200, piece_len in 1u32..30, offset in 0u64..220, len in 0u64..220,
+        ) {
+            let layout = Layout::new(piece_len, [(total, false)]);
+            let mut expected: Vec<u32> =
+                (offset..offset + len).filter(|at| *at < total)
+                    .map(|at| (at / u64::from(piece_len)) as u32).collect();
+            expected.dedup();
+            prop_assert_eq!(layout.pieces_of(offset, len).collect::<Vec<_>>(), expected);
+        }
+    }
+}

@@ -113,11 +113,14 @@ impl Metainfo {
         if name.starts_with('@') && self.file_at(name).is_none() {
             return self.piece_count().checked_sub(1).map(|last| format!("@{last}"));
         }
-        let (path, part) = split_part(name).unwrap_or((name, 1));
+        let (path, part) = match name.rsplit_once(PART) {
+            Some((path, digits)) => (path, digits.parse().unwrap_or(1)),
+            None => (name, 1),
+        };
         let file = self.file_at(path).or_else(|| self.suggest_file(path))?;
         let pieces = self.file_pieces(file);
         let last = pieces.end.checked_sub(1).filter(|_| !pieces.is_empty())?;
-        let wanted = pieces.start.saturating_add(part.max(1) - 1);
+        let wanted = pieces.start.saturating_add(u32::max(part, 1) - 1);
         Some(self.part_name(file, PieceIndex(wanted.min(last))))
     }
 
@@ -205,4 +208,151 @@ fn edits(a: &str, b: &str) -> (usize, usize) {
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |near| format!("; the nearest is {near:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metainfo::{Content, CreateOptions, NewFile, Pad, Plan};
+
+    const KIB: u64 = 1024;
+
+    fn torrent(content: Content, pad: Pad) -> Metainfo {
+        let plan = Plan::new(CreateOptions {
+            name: "movie.webm".into(),
+            content,
+            piece_len: Some(16384),
+            pad,
+            private: false,
+            trackers: Vec::new(),
+            comment: None,
+            created_unix: None,
+        });
+        let plan = plan.unwrap();
+        let hashes = vec![[0; 20]; plan.layout().piece_count() as usize];
+        Metainfo::parse(&plan.finish(&hashes).unwrap()).unwrap()
+    }
+
+    fn album(pad: Pad) -> Metainfo {
+        let file =
+            |path: &str, len| NewFile { path: path.split('/').map(str::to_owned).collect(), len };
+        let files = vec![
+            file("file1.webm", 40 * KIB),
+            file("sub/file2.webm", 10 * KIB),
+            file("sub/empty", 0),
+            file("notes.part2", 20 * KIB),
+        ];
+        torrent(Content::Multi(files), pad)
+    }
+
+    fn suggested(name: &str) -> Option<String> {
+        album(Pad::Never).find_chunk(name).unwrap_err().suggestion
+    }
+
+    #[test]
+    fn parts_count_from_one_within_each_file() {
+        let single = torrent(Content::Single { len: 40 * KIB }, Pad::Never);
+        assert_eq!(single.chunk_names(PieceIndex(0)), ["movie.webm.part1"]);
+        assert_eq!(single.chunk_name(PieceIndex(2)), "movie.webm.part3");
+        let padded = album(Pad::Always);
+        assert_eq!(padded.chunk_names(PieceIndex(2)), ["file1.webm.part3"]);
+        assert_eq!(padded.chunk_names(PieceIndex(3)), ["sub/file2.webm.part1"]);
+        assert_eq!(padded.chunk_names(PieceIndex(5)), ["notes.part2.part2"]);
+    }
+
+    #[test]
+    fn straddling_piece_has_a_name_for_each_file() {
+        let album = album(Pad::Never);
+        let names = album.chunk_names(PieceIndex(2));
+        assert_eq!(names, ["file1.webm.part3", "sub/file2.webm.part1"]);
+        for name in names {
+            assert_eq!(album.find_chunk(&name), Ok(PieceIndex(2)));
+        }
+        assert_eq!(album.chunk_name(PieceIndex(2)), "file1.webm.part3");
+        assert_eq!(album.chunk_name(PieceIndex(99)), "@99");
+        assert!(album.chunk_names(PieceIndex(99)).is_empty());
+    }
+
+    #[test]
+    fn indices_name_chunks_too() {
+        let album = album(Pad::Never);
+        assert_eq!(album.find_chunk("@0"), Ok(PieceIndex(0)));
+        assert_eq!(album.find_chunk("@4"), Ok(PieceIndex(4)));
+        assert_eq!(suggested("@5").as_deref(), Some("@4"));
+        assert_eq!(suggested("@99999999999").as_deref(), Some("@4"));
+    }
+
+    #[test]
+    fn name_that_ends_like_a_chunk_is_still_a_file() {
+        let album = album(Pad::Always);
+        assert_eq!(album.find_chunk("notes.part2.part1"), Ok(PieceIndex(4)));
+        assert_eq!(album.find_file("notes.part2"), Ok(album.files.len() - 1));
+    }
+
+    #[test]
+    fn near_names_are_suggested() {
+        assert_eq!(suggested("file1.wbem.part2").as_deref(), Some("file1.webm.part2"));
+        assert_eq!(suggested("file1.webm.part9").as_deref(), Some("file1.webm.part3"));
+        assert_eq!(suggested("file1.webm.part0").as_deref(), Some("file1.webm.part1"));
+        assert_eq!(suggested("file1.webm.part01").as_deref(), Some("file1.webm.part1"));
+        assert_eq!(suggested("file1.webm").as_deref(), Some("file1.webm.part1"));
+        assert_eq!(suggested("file2.webm.part1").as_deref(), Some("sub/file2.webm.part1"));
+        assert_eq!(suggested("sub/empty.part1"), None);
+        assert_eq!(suggested("something else"), None);
+        assert_eq!(suggested(""), None);
+        let file = album(Pad::Never).find_file("FILE2.webm").unwrap_err();
+        assert_eq!(file.suggestion.as_deref(), Some("sub/file2.webm"));
+        assert_eq!(
+            file.to_string(),
+            "unknown file \"FILE2.webm\"; the nearest is \"sub/file2.webm\""
+        );
+    }
+
+    #[test]
+    fn torrent_without_bytes_has_no_chunk_names() {
+        let empty = torrent(Content::Single { len: 0 }, Pad::Never);
+        assert_eq!(empty.find_chunk("@0").unwrap_err().suggestion, None);
+        assert_eq!(empty.find_chunk("movie.webm.part1").unwrap_err().suggestion, None);
+        assert_eq!(empty.find_file("movie.webm"), Ok(0));
+    }
+
+    #[test]
+    fn suggesting_among_very_many_names_is_bounded() {
+        let files = (0..50_000).map(|n| NewFile { path: vec![format!("{n:0>200}")], len: 1 });
+        let many = torrent(Content::Multi(files.collect()), Pad::Never);
+        assert_eq!(many.find_chunk(&"x".repeat(200)).unwrap_err().suggestion, None);
+        assert_eq!(many.find_chunk(&"x".repeat(1 << 20)).unwrap_err().suggestion, None);
+        let near = format!("{:0>200}x", 7);
+        assert_eq!(many.find_file(&near).unwrap_err().suggestion, Some(format!("{:0>200}", 7)));
+    }
+
+    fn naive_edits(a: &[char], b: &[char]) -> usize {
+        let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+        for i in 0..=a.len() {
+            for j in 0..=b.len() {
+                table[i][j] = match (i, j) {
+                    (0, n) | (n, 0) => n,
+                    _ => {
+                        let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                        replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1)
+                    }
+                };
+            }
+        }
+        table[a.len()][b.len()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn edits_agree_with_the_full_table(a in "[ab]{0,12}", b in "[ab]{0,12}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let expected = naive_edits(&chars(&a), &chars(&b));
+            let (found, _) = edits(&a, &b);
+            prop_assert_eq!(found.min(EDITS_MAX + 1), expected.min(EDITS_MAX + 1));
+        }
+    }
 }
