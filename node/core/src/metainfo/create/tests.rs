@@ -60,18 +60,13 @@ fn nothing_is_padded_after_the_last_file_with_bytes() {
 
 #[test]
 fn auto_pads_up_to_two_percent() {
-    // 1 600 KiB of content take at most 32 KiB; each file of one byte less takes one.
-    let file = |padding: u64| 800 * KIB - padding;
-    let count = |padding| planned(&[("a", file(padding)), ("b", 800 * KIB)], Pad::Auto).len();
-    let share = |padding: u64| (1600 * KIB - padding) / AUTO_PAD_SHARE;
-    assert!(share(15 * KIB) > 15 * KIB);
-    assert_eq!(count(15 * KIB), 3);
-    let small =
+    // Two files, of which the first lacks so much of a piece.
+    let count =
         |padding: u64| planned(&[("a", 16 * KIB - padding), ("b", 16 * KIB)], Pad::Auto).len();
     let limit = (1..16 * KIB).rfind(|p| *p <= (32 * KIB - p) / AUTO_PAD_SHARE).unwrap();
-    assert_eq!(small(limit - 1), 3);
-    assert_eq!(small(limit), 3);
-    assert_eq!(small(limit + 1), 2);
+    assert_eq!(count(limit - 1), 3);
+    assert_eq!(count(limit), 3);
+    assert_eq!(count(limit + 1), 2);
 }
 
 #[test]
