@@ -1,0 +1,302 @@
+//! The command line: every command and its arguments. Never here: what a command does.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub mod node;
+pub(crate) mod parse;
+pub mod torrent;
+
+use node::{EventsArgs, JobsCommand, NodeCommand, PolicyCommand, TrackerCommand};
+use torrent::TorrentCommand;
+
+/// `shoalctl`: every command of a shoal node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoalctl",
+    version,
+    about = "Drives a shoal node: every command of it, from the shell",
+    after_help = "Exit codes: 0 ok, 1 internal, 2 usage, 3 not found, 4 not allowed, 5 unreachable, \
+                  6 deadline, 7 failed precondition or already exists, 8 invalid argument, \
+                  9 unimplemented, 130 interrupted."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The node: unix:///PATH or http://HOST:PORT [default: the socket of the default node]
+    #[arg(long, global = true, env = "SHOAL_ENDPOINT", value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// How replies are written [default: table]
+    #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
+    pub format: Option<Format>,
+    /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams]
+    #[arg(long, global = true, env = "SHOAL_TIMEOUT", value_name = "D", value_parser = parse::duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// How replies are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// Canonical proto JSON: a document a reply, a line a message of a stream.
+    Json,
+}
+
+/// Which torrent a command is about.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// The torrent: its name, info hash or a prefix of that [default: the node's only one]
+    #[arg(long, value_name = "NAME|HASH|PREFIX")]
+    pub torrent: Option<String>,
+}
+
+/// A peer of a torrent.
+#[derive(Args, Clone, Debug)]
+pub struct PeerArgs {
+    /// IP address where the peer listens
+    #[arg(value_parser = parse::ip)]
+    pub ip: IpAddr,
+    /// Port where the peer listens, 1-65535
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// How much of a list is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Limit {
+    /// Show at most this many [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Announce this peer and its chunks to the tracker; receive the peer set
+    #[command(alias = "connect_tracker")]
+    ConnectTracker(Target),
+    /// Ask the tracker for the peer set now
+    #[command(alias = "get_peer_set")]
+    GetPeerSet(PeerSetArgs),
+    /// Announce the current status now
+    #[command(alias = "update_status_to_tracker")]
+    UpdateStatusToTracker(Target),
+    /// Leave the tracker; transfers with peers go on
+    #[command(alias = "disconnect_tracker")]
+    DisconnectTracker(Target),
+    /// Leave the torrent: tracker, peers and jobs; files and chunks stay
+    #[command(alias = "quit_torrent")]
+    QuitTorrent(Target),
+    /// Connect to a peer
+    #[command(alias = "connect_peer")]
+    ConnectPeer(PeerArgs),
+    /// Measure the round trip to a connected peer
+    Ping(PeerArgs),
+    /// Download one chunk from one connected peer
+    #[command(aliases = ["request_download", "download-request", "download_request"])]
+    RequestDownload(RequestDownloadArgs),
+    /// Close the connection to a peer
+    #[command(alias = "disconnect_peer")]
+    DisconnectPeer(PeerArgs),
+    /// Is this peer connected to the tracker?
+    #[command(alias = "check_tracker_connected")]
+    CheckTrackerConnected(Target),
+    /// Is that peer connected?
+    #[command(alias = "check_target_peer_connected")]
+    CheckTargetPeerConnected(PeerArgs),
+    /// Show this peer: address, chunks had and missing, totals, labels
+    #[command(alias = "see_this_peer_info")]
+    SeeThisPeerInfo(SeeThisPeerInfoArgs),
+    /// Show the last peer set, without asking the tracker
+    #[command(alias = "see_peer_set")]
+    SeePeerSet(PeerSetArgs),
+    /// Show every peer connection
+    #[command(
+        alias = "see_connected",
+        after_help = "Flags: > dialled by us, < dialled by it, I we are interested, C it chokes us, \
+                      i it is interested, c we choke it, S snubbed, x speaks the shoal extension."
+    )]
+    SeeConnected(SeeConnectedArgs),
+    /// Show each chunk: 1 had, 0 missing
+    #[command(alias = "see_chunk_status")]
+    SeeChunkStatus(SeeChunkStatusArgs),
+    /// Merge the chunks of a file, or of every file, into the downloads folder
+    #[command(alias = "merge_chunks")]
+    MergeChunks(MergeChunksArgs),
+    /// Download every chunk from the peers that the policy picks, and merge
+    #[command(alias = "auto_download")]
+    AutoDownload(AutoDownloadArgs),
+    /// Create, add, list, show, verify, pause, resume, remove torrents
+    #[command(subcommand)]
+    Torrent(TorrentCommand),
+    /// List and cancel jobs
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Look at the swarms of a node in the tracker role
+    #[command(subcommand)]
+    Tracker(TrackerCommand),
+    /// Look at the node, or end it
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Set and show the download policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Follow what happens on the node
+    Events(EventsArgs),
+    /// Take commands from a prompt or from standard input, also as /request_download IP PORT CHUNK
+    Shell(Target),
+    /// Print a completion script
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of get-peer-set and see-peer-set.
+#[derive(Args, Debug)]
+pub struct PeerSetArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+    /// Show which chunks each peer has
+    #[arg(long)]
+    pub with_bitfields: bool,
+    /// How many.
+    #[command(flatten)]
+    pub limit: Limit,
+}
+
+/// Arguments of request-download.
+#[derive(Args, Debug)]
+pub struct RequestDownloadArgs {
+    /// The peer.
+    #[command(flatten)]
+    pub peer: PeerArgs,
+    /// The chunk: its name, file1.webm.part3, or @INDEX
+    pub chunk: String,
+}
+
+/// Arguments of see-this-peer-info.
+#[derive(Args, Debug)]
+pub struct SeeThisPeerInfoArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+    /// Most chunk names in each of the two lists, 1-1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub names: u32,
+}
+
+/// Arguments of see-connected.
+#[derive(Args, Debug)]
+pub struct SeeConnectedArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+    /// How many.
+    #[command(flatten)]
+    pub limit: Limit,
+}
+
+/// Arguments of see-chunk-status.
+#[derive(Args, Debug)]
+pub struct SeeChunkStatusArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+    /// Show at most this many chunks, the first
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// Arguments of merge-chunks.
+#[derive(Args, Debug)]
+pub struct MergeChunksArgs {
+    /// The file's path in the torrent [default: every file]
+    pub file: Option<String>,
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Arguments of auto-download.
+#[derive(Args, Debug)]
+pub struct AutoDownloadArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub target: Target,
+    /// Do not wait for chunks that nobody has: merge the complete files and fail
+    #[arg(long)]
+    pub available_only: bool,
+}
+
+/// Arguments of completions.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell that reads the script
+    #[arg(value_enum)]
+    pub shell: CompletionShell,
+}
+
+/// A shell that completions can be made for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CompletionShell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn both_spellings_are_the_same_command() {
+        for spelling in ["request-download", "request_download"] {
+            let line = ["shoalctl", spelling, "10.0.0.2", "7000", "file1.webm.part3"];
+            let Command::RequestDownload(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("{spelling} is another command");
+            };
+            assert_eq!(args.peer.port, 7000);
+            assert_eq!(args.chunk, "file1.webm.part3");
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_names_the_argument() {
+        for (line, argument) in [
+            (["shoalctl", "ping", "10.0.0.300", "7000"], "<IP>"),
+            (["shoalctl", "ping", "localhost", "7000"], "<IP>"),
+            (["shoalctl", "ping", "10.0.0.2", "0"], "<PORT>"),
+            (["shoalctl", "ping", "10.0.0.2", "65536"], "<PORT>"),
+            (["shoalctl", "ping", "10.0.0.2", "http"], "<PORT>"),
+        ] {
+            let error = Cli::try_parse_from(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(argument), "{error}");
+        }
+        let line = ["shoalctl", "ping", "[2001:db8::1]", "65535"];
+        assert!(Cli::try_parse_from(line).is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+//! `shoalctl node`. Never here: its torrents.
+
+use shoal::v1;
+
+use crate::{failure::Failure, grid::block, human, session::Session};
+
+pub(super) async fn info(s: &mut Session<'_>) -> Result<(), Failure> {
+    let request = s.request(v1::GetInfoRequest {});
+    let reply = s.unary(s.node().get_info(request)).await?;
+    s.reply(&reply, |reply, _| describe(reply))
+}
+
+pub(super) async fn shutdown(s: &mut Session<'_>) -> Result<(), Failure> {
+    let request = s.request(v1::ShutdownRequest {});
+    let reply = s.unary(s.node().shutdown(request)).await?;
+    s.sentence(&reply, "the node ends")
+}
+
+fn describe(info: &v1::GetInfoResponse) -> String {
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let roles: Vec<String> =
+        info.roles().map(|role| human::word(role.as_str_name(), "ROLE_")).collect();
+    block([
+        ("version", info.version.clone()),
+        ("roles", or_dash(&roles.join(" "))),
+        ("peer id", or_dash(&info.peer_id)),
+        ("peer address", or_dash(&info.peer_address)),
+        ("tracker address", or_dash(&info.tracker_address)),
+        ("announce url", or_dash(&info.announce_url)),
+        ("control", or_dash(&info.control_addresses.join(" "))),
+        (
+            "started",
+            format!(
+                "{}, {} ago",
+                human::time(info.started_at.as_ref()),
+                human::millis(info.uptime_ms)
+            ),
+        ),
+        ("torrents", info.torrents.to_string()),
+        ("connections", info.connections.to_string()),
+        ("jobs", info.jobs.to_string()),
+        ("download", human::rate(info.download_bps)),
+        ("upload", human::rate(info.upload_bps)),
+        ("policy", or_dash(&info.policy)),
+        ("downloads", or_dash(&info.downloads_dir)),
+        ("state", or_dash(&info.state_dir)),
+        ("labels", human::pairs(&info.labels)),
+        ("pid", info.pid.to_string()),
+        ("epoch", or_dash(&info.epoch)),
+    ])
+}

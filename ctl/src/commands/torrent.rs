@@ -1,0 +1,294 @@
+//! `shoalctl torrent`, creation apart. Never here: chunks.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use shoal::v1;
+
+use super::{
+    create::node_path,
+    look::tell_of_more,
+    transfer::{job_goes_on, no_result},
+};
+use crate::{
+    clean::clean,
+    cli::{
+        Format, Limit,
+        torrent::{AddArgs, RemoveArgs, Selector, ShowArgs},
+    },
+    failure::Failure,
+    grid::{Column, Grid, block},
+    human,
+    pages::{PAGE_SIZE_MAX, gather},
+    progress::Bar,
+    session::Session,
+};
+
+/// Largest metainfo file that a node takes, bytes.
+const METAINFO_LEN_MAX: u64 = 16 * 1024 * 1024;
+
+/// Digits of an info hash in the list, which has many columns.
+const LIST_HASH_DIGITS: usize = 8;
+
+pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failure> {
+    let seed_path = match &args.seed {
+        Some(seed) => node_path(s, "--seed", seed)?,
+        None => String::new(),
+    };
+    let metainfo = read_bounded(&args.file, METAINFO_LEN_MAX)?;
+    let source = Some(v1::add_torrent_request::Source::Metainfo(metainfo));
+    let request = s.request(v1::AddTorrentRequest { source, seed_path });
+    let reply = s.unary(s.torrents().add_torrent(request)).await?;
+    if reply.already {
+        s.say("it was there already; nothing was changed");
+    }
+    s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
+}
+
+/// A whole local file of at most `len_max` bytes.
+pub(super) fn read_bounded(path: &Path, len_max: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: &std::io::Error| Failure::file(path, e);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| failed(&e))?;
+    file.take(len_max + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    if bytes.len() as u64 > len_max {
+        return Err(Failure::invalid(format!(
+            "{} is longer than {}",
+            path.display(),
+            human::bytes(len_max)
+        )));
+    }
+    Ok(bytes)
+}
+
+pub(super) async fn list(s: &mut Session<'_>, limit: Limit) -> Result<(), Failure> {
+    let node = &*s;
+    let reply = gather(limit.limit, PAGE_SIZE_MAX, async |page_size, page_token| {
+        let request = node.request(v1::ListTorrentsRequest { page_size, page_token });
+        node.unary(node.torrents().list_torrents(request)).await
+    })
+    .await?;
+    s.reply(&reply, |reply, width| table(&reply.torrents).render(width))?;
+    if reply.torrents.is_empty() {
+        s.say("the node has no torrent");
+    }
+    tell_of_more(s, &reply.next_page_token, "torrents");
+    Ok(())
+}
+
+fn table(torrents: &[v1::Torrent]) -> Grid {
+    let mut grid = Grid::new([
+        Column::Elastic("NAME"),
+        Column::Left("HASH"),
+        Column::Left("STATE"),
+        Column::Right("SIZE"),
+        Column::Right("DONE"),
+        Column::Right("PEERS"),
+        Column::Right("DOWN"),
+        Column::Right("UP"),
+    ]);
+    for torrent in torrents {
+        grid.row([
+            torrent.name.clone(),
+            torrent.info_hash.chars().take(LIST_HASH_DIGITS).collect(),
+            state(torrent),
+            human::bytes(torrent.total_bytes),
+            human::percent(torrent.done_bytes, torrent.total_bytes),
+            torrent.peers.to_string(),
+            human::short_rate(torrent.download_bps),
+            human::short_rate(torrent.upload_bps),
+        ]);
+    }
+    grid
+}
+
+fn state(torrent: &v1::Torrent) -> String {
+    human::word(torrent.state().as_str_name(), "TORRENT_STATE_")
+}
+
+/// Everything about a torrent.
+fn describe(torrent: Option<&v1::Torrent>) -> String {
+    let Some(t) = torrent else { return String::new() };
+    let state = if t.error.is_empty() { state(t) } else { format!("{}: {}", state(t), t.error) };
+    let chunk_size = human::bytes(t.chunk_size_bytes.into());
+    block([
+        ("name", t.name.clone()),
+        ("info hash", t.info_hash.clone()),
+        ("state", state),
+        (
+            "size",
+            format!("{}, {}", human::bytes(t.total_bytes), human::count(t.files.into(), "file")),
+        ),
+        ("chunks", format!("{} of {}, {chunk_size} each", t.chunks_have, t.chunks)),
+        ("done", human::percent(t.done_bytes, t.total_bytes)),
+        ("peers", t.peers.to_string()),
+        ("tracker", if t.tracker_connected { "connected" } else { "not connected" }.to_owned()),
+        (
+            "downloaded",
+            format!("{}, {}", human::bytes(t.downloaded_bytes), human::rate(t.download_bps)),
+        ),
+        ("uploaded", format!("{}, {}", human::bytes(t.uploaded_bytes), human::rate(t.upload_bps))),
+        (
+            "wasted",
+            format!(
+                "{}, {} failed",
+                human::bytes(t.wasted_bytes),
+                human::count(t.failed_chunks.into(), "chunk")
+            ),
+        ),
+        ("private", if t.private { "yes" } else { "no" }.to_owned()),
+        ("location", t.location.clone()),
+    ])
+}
+
+pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Failure> {
+    let node = &*s;
+    let reply = gather(args.limit.limit, PAGE_SIZE_MAX, async |page_size, page_token| {
+        let torrent = node.select(args.selector.selected());
+        let request = node.request(v1::GetTorrentRequest { torrent, page_size, page_token });
+        node.unary(node.torrents().get_torrent(request)).await
+    })
+    .await?;
+    s.reply(&reply, details)?;
+    tell_of_more(s, &reply.next_page_token, "files");
+    Ok(())
+}
+
+fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
+    let mut text = describe(reply.torrent.as_ref());
+    text.push_str(&block([
+        ("comment", reply.comment.clone()),
+        ("created by", reply.created_by.clone()),
+    ]));
+    for (index, tier) in reply.trackers.iter().enumerate() {
+        text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
+    }
+    let mut grid = Grid::new([
+        Column::Elastic("FILE"),
+        Column::Right("SIZE"),
+        Column::Right("CHUNKS"),
+        Column::Left("MERGED"),
+    ]);
+    for file in &reply.files {
+        grid.row([
+            file.path.clone(),
+            human::bytes(file.length_bytes),
+            format!("{}/{}", file.chunks_have, file.chunks),
+            if file.merged { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    text.push_str(&grid.render(width));
+    text
+}
+
+pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
+    let torrent = s.select(selector.selected());
+    let request = s.stream_request(v1::VerifyTorrentRequest { torrent });
+    let mut stream = s.streaming(s.torrents().verify_torrent(request)).await?;
+    s.interrupt_note = Some(job_goes_on(None));
+    let bar = Bar::new(s);
+    let mut last = None;
+    while let Some(message) = s.next(&mut stream).await? {
+        s.step(&message)?;
+        bar.update(message.progress.as_ref(), "");
+        last = Some(message);
+    }
+    drop(bar);
+    let Some((torrent, bad)) = last.and_then(|last| Some((last.torrent?, last.bad_chunks))) else {
+        return Err(no_result());
+    };
+    match s.format {
+        Format::Table => s.write(&verified(&torrent, bad)),
+        Format::Json => Ok(()),
+    }
+}
+
+fn verified(torrent: &v1::Torrent, bad_chunks: u32) -> String {
+    format!(
+        "{}: {} of {} had, {} did not match\n",
+        clean(&torrent.name),
+        torrent.chunks_have,
+        human::count(torrent.chunks.into(), "chunk"),
+        human::count(bad_chunks.into(), "chunk"),
+    )
+}
+
+pub(super) async fn pause(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
+    let torrent = s.select(selector.selected());
+    let request = s.request(v1::PauseTorrentRequest { torrent });
+    let reply = s.unary(s.torrents().pause_torrent(request)).await?;
+    s.reply(&reply, |reply, _| stands(reply.torrent.as_ref()))
+}
+
+pub(super) async fn resume(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
+    let torrent = s.select(selector.selected());
+    let request = s.request(v1::ResumeTorrentRequest { torrent });
+    let reply = s.unary(s.torrents().resume_torrent(request)).await?;
+    s.reply(&reply, |reply, _| stands(reply.torrent.as_ref()))
+}
+
+/// `file1.webm: paused`.
+fn stands(torrent: Option<&v1::Torrent>) -> String {
+    torrent.map_or_else(String::new, |t| format!("{}: {}\n", clean(&t.name), state(t)))
+}
+
+pub(super) async fn remove(s: &mut Session<'_>, args: &RemoveArgs) -> Result<(), Failure> {
+    let torrent = args.name.as_ref().or(args.torrent.as_ref()).cloned().unwrap_or_default();
+    if torrent.is_empty() {
+        return Err(Failure::usage("removing asks for a torrent's name, info hash or prefix"));
+    }
+    if !args.yes && !confirmed(s, &torrent, args.delete_data).await? {
+        return Err(Failure::usage("nothing was removed"));
+    }
+    let delete_data = args.delete_data;
+    let request = s.request(v1::RemoveTorrentRequest { torrent, delete_data });
+    let reply = s.unary(s.torrents().remove_torrent(request)).await?;
+    s.reply(&reply, |reply, _| format!("{} removed\n", clean(&reply.name)))
+}
+
+/// Asks on a terminal. Elsewhere nobody can answer.
+async fn confirmed(s: &mut Session<'_>, torrent: &str, with_data: bool) -> Result<bool, Failure> {
+    if !s.io.terminals.stdin || !s.io.terminals.stderr {
+        return Err(Failure::usage("removing a torrent asks first: --yes answers"));
+    }
+    let what = if with_data { " and delete its merged files" } else { "" };
+    s.say(&format!("Remove {torrent}{what}? [y/N]"));
+    let answer = s.io.read_line().await.map_err(|e| Failure::stdio(&e))?;
+    // The answer's time is not the node's.
+    s.restart_clock();
+    Ok(matches!(answer.as_deref().map(str::trim), Some("y" | "Y" | "yes" | "Yes" | "YES")))
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    #[test]
+    fn the_list_fits_eighty_columns() {
+        let torrent = v1::Torrent {
+            name: "một tên rất dài của một bộ phim tài liệu.webm".to_owned(),
+            info_hash: "0123456789abcdef".repeat(3),
+            state: v1::TorrentState::Downloading.into(),
+            total_bytes: 1023 << 20,
+            done_bytes: 1 << 20,
+            peers: 256,
+            download_bps: 999 << 20,
+            upload_bps: 999 << 20,
+            ..v1::Torrent::default()
+        };
+        let text = table(&[torrent]).render(Some(80));
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        assert!(text.contains("downloading") && text.contains("01234567"), "{text}");
+    }
+
+    #[test]
+    fn a_file_over_its_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, [0; 8]).unwrap();
+        assert_eq!(read_bounded(&path, 9).unwrap().len(), 8);
+        assert_eq!(read_bounded(&path, 8).unwrap().len(), 8);
+        assert!(read_bounded(&path, 7).is_err());
+    }
+}

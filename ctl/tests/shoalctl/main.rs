@@ -1,0 +1,3 @@
+//! `shoalctl` against a node that answers what each test wants.
+
+mod coverage;
