@@ -63,11 +63,9 @@ impl TorrentStore {
             let at = self.0.layout.location(file, place);
             let synced = match open {
                 Some(open) => self.0.fs.sync_file(open),
-                None => self
-                    .0
-                    .fs
-                    .open(&at, OpenMode::Read)
-                    .and_then(|open| self.0.fs.sync_file(&open)),
+                None => {
+                    self.0.fs.open(&at, OpenMode::Read).and_then(|open| self.0.fs.sync_file(&open))
+                }
             };
             match synced {
                 // What cannot be written to has nothing unwritten.
@@ -75,6 +73,11 @@ impl TorrentStore {
                 outcome => outcome.map_err(DiskError::at(at.path()))?,
             }
         }
+        self.sync_dirs(dirs)
+    }
+
+    /// Makes the entries of folders durable, those above first.
+    pub(super) fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<(), DiskError> {
         for dir in dirs {
             match self.0.fs.sync_dir(dir) {
                 // A folder that is gone holds nothing we claim.

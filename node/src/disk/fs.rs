@@ -61,6 +61,8 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug {
     fn set_len(&self, file: &File, len: u64) -> io::Result<()>;
     /// Writes all of these buffers, one after the other, from `offset` on.
     fn write_all_at(&self, file: &File, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Writes the whole of one file over another, empty one.
+    fn copy(&self, from: &File, to: &File) -> io::Result<u64>;
     /// Makes the content of a file, and the length needed to read it back, durable.
     fn sync_file(&self, file: &File) -> io::Result<()>;
     /// Makes the entries of a folder durable.
@@ -83,10 +85,7 @@ impl Location {
     ///
     /// The components are plain names: metainfo has refused `..`, separators and empty ones, and
     /// [`FileSystem`] walks them one by one all the same.
-    pub fn new<S: AsRef<OsStr>>(
-        base: &Arc<Path>,
-        components: impl IntoIterator<Item = S>,
-    ) -> Self {
+    pub fn new<S: AsRef<OsStr>>(base: &Arc<Path>, components: impl IntoIterator<Item = S>) -> Self {
         let mut relative = PathBuf::new();
         components.into_iter().for_each(|component| relative.push(component.as_ref()));
         Self { base: base.clone(), relative }

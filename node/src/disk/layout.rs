@@ -10,7 +10,7 @@ use std::{
 
 use shoal_core::{
     ids::PieceIndex,
-    metainfo::{FileKind, FileSlice, Metainfo},
+    metainfo::{FileKind, FileSlice, Metainfo, paths::RESERVED_TOP},
 };
 
 use super::{
@@ -67,7 +67,7 @@ impl Layout {
 
     /// Whether the file is one on the disk: neither padding nor a link, which are never made.
     pub(super) fn is_on_disk(&self, file: usize) -> bool {
-        self.meta.files[file].kind == FileKind::Normal
+        self.meta.files[file].kind == FileKind::Regular
     }
 
     /// The files that are on the disk.
@@ -81,8 +81,7 @@ impl Layout {
 
     /// The pieces that touch a file; none for an empty one.
     pub(super) fn pieces_of(&self, file: usize) -> impl Iterator<Item = PieceIndex> + use<> {
-        let entry = &self.meta.files[file];
-        self.pieces_of_range(file, 0, entry.len)
+        self.pieces_of_range(file, 0, self.file_len(file))
     }
 
     /// The pieces that touch a range of a file.
@@ -92,25 +91,40 @@ impl Layout {
         from: u64,
         to: u64,
     ) -> impl Iterator<Item = PieceIndex> + use<> {
-        let offset = self.meta.files[file].offset;
-        let piece_len = u64::from(self.meta.piece_len);
-        let range = if from >= to {
-            0..0
-        } else {
-            (offset + from) / piece_len..(offset + to).div_ceil(piece_len)
-        };
-        // Pieces are at most 2^20.
-        range.map(|piece| PieceIndex(piece as u32))
+        let offset = self.meta.files[file].offset + from;
+        let range = self.meta.layout().pieces_of(offset, to.saturating_sub(from));
+        range.map(PieceIndex)
+    }
+
+    /// A piece's length in bytes, 0 for one that does not exist.
+    pub(super) fn piece_size(&self, piece: PieceIndex) -> u32 {
+        self.meta.layout().piece_size(piece)
     }
 
     /// The parts of a piece's range that lie in files, padding among them, in order.
     pub(super) fn slices(&self, piece: PieceIndex, offset: u32, len: u32) -> Vec<FileSlice> {
-        self.meta.slices(piece, offset, len).into_iter().collect()
+        self.meta.layout().slices(piece, offset, len).collect()
     }
 
     /// The parts of a whole piece.
     pub(super) fn whole(&self, piece: PieceIndex) -> Vec<FileSlice> {
-        self.slices(piece, 0, self.meta.piece_size(piece))
+        self.slices(piece, 0, self.piece_size(piece))
+    }
+
+    /// Where a file is copied to before it is renamed into the downloads folder of another device:
+    /// below `.shoal`, which no torrent may name. `None` for a seed.
+    pub(super) fn copy_location(&self, file: usize) -> Option<Location> {
+        let name = format!("{}-{file}", self.meta.info_hash);
+        self.downloads.as_ref().map(|base| Location::new(base, [RESERVED_TOP, "merge", &name]))
+    }
+
+    /// What all files of the torrent are below once they are merged.
+    pub(super) fn merged_root(&self) -> PathBuf {
+        match (&self.downloads, &self.seed_file) {
+            (Some(downloads), _) => downloads.join(&self.meta.name),
+            (None, Some(name)) => self.origin.join(name),
+            (None, None) => self.origin.to_path_buf(),
+        }
     }
 
     /// Where a file is when it is in this place.

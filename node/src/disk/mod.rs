@@ -4,13 +4,30 @@
 //! peers, timers, or any decision about what to fetch.
 
 mod cache;
+mod commit;
+mod error;
 mod fs;
+mod hash;
+mod layout;
+mod ledger;
+mod merge;
+mod read;
 mod real;
 mod record;
+mod remove;
 mod store;
 mod tables;
+mod torrent;
+mod write;
 
+pub use error::{CommitCause, CommitError, DiskError, MergeError, OpenError};
 pub use fs::{FileStamp, FileSystem, Location, OpenMode, is_full};
+pub use hash::{hash_blocks, hash_parts};
+pub use layout::LayoutError;
+pub use merge::Merged;
+pub use read::Source;
 pub use real::RealFileSystem;
 pub use record::{Place, Placement, TorrentRecord};
+pub use remove::MergedFiles;
 pub use store::{Store, StoreError};
+pub use torrent::{Opened, TorrentStore};

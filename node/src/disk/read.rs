@@ -57,7 +57,7 @@ impl TorrentStore {
     ) -> Result<Vec<Source>, DiskError> {
         let layout = &self.0.layout;
         let end = u64::from(offset) + u64::from(len);
-        if piece.0 >= layout.piece_count() || end > u64::from(layout.meta.piece_size(piece)) {
+        if piece.0 >= layout.piece_count() || end > u64::from(layout.piece_size(piece)) {
             return Err(DiskError::Range { piece, offset: offset.into(), len: len.into() });
         }
         let to_source = |slice: FileSlice| {
@@ -172,12 +172,29 @@ impl TorrentStore {
         if let Some(open) = files.file(self.info_hash(), file, Access::Read) {
             return Ok(open);
         }
-        let place = self.ledger().files[file].place;
-        let at = self.0.layout.location(file, place);
-        let open = self.0.fs.open(&at, OpenMode::Read).map_err(DiskError::at(at.path()))?;
-        let open = Arc::new(open);
+        let (place, writers) = {
+            let state = &self.ledger().files[file];
+            (state.place, state.writers)
+        };
+        let open = match self.open_at(file, place) {
+            // It is being merged: its new place may already be the right one.
+            Err(DiskError::Io { source, .. }) if writers > 0 && is_missing(&source) => {
+                self.open_at(file, Place::Merged)
+            }
+            Err(error) => match self.ledger().files[file].place {
+                same if same == place => Err(error),
+                merged => self.open_at(file, merged),
+            },
+            Ok(open) => Ok(open),
+        };
+        let open = Arc::new(open?);
         files.insert(self.info_hash(), file, Access::Read, open.clone());
         Ok(open)
+    }
+
+    fn open_at(&self, file: usize, place: Place) -> Result<File, DiskError> {
+        let at = self.0.layout.location(file, place);
+        self.0.fs.open(&at, OpenMode::Read).map_err(DiskError::at(at.path()))
     }
 
     /// The hash of what is on the disk, `None` where some of it is missing.

@@ -64,6 +64,10 @@ impl FileSystem for RealFileSystem {
         Ok(())
     }
 
+    fn copy(&self, mut from: &File, mut to: &File) -> io::Result<u64> {
+        io::copy(&mut from, &mut to)
+    }
+
     fn sync_file(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }

@@ -81,10 +81,8 @@ pub enum Place {
 /// A merge that was begun: completed or dropped at the next start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct MergeIntent {
-    /// The inode that the file has once it is in its place.
-    pub(super) inode: u64,
-    /// Whether that inode is a copy, so that the chunk memory's file stays behind.
-    pub(super) copied: bool,
+    /// The stamp that the file has once it is in its place.
+    pub(super) stamp: FileStamp,
 }
 
 impl TorrentRecord {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use redb::{Database, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use rustix::fs::FlockOperation;
 
 use super::cache::FileCache;
@@ -130,10 +130,7 @@ impl Store {
         self.with(|database| query(&database.begin_read()?))
     }
 
-    fn with<T>(
-        &self,
-        act: impl Fn(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
+    fn with<T>(&self, act: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let first = {
             let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner);
             database.as_ref().map(&act)
@@ -227,10 +224,7 @@ fn make_private_dir(path: &Path) -> Result<(), StoreError> {
 
 /// Whether redb answers nothing more until it is opened again.
 fn refuses_for_ever(error: &redb::Error) -> bool {
-    matches!(
-        error,
-        redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed
-    )
+    matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
 }
 
 fn database_error(path: &Path, source: redb::Error) -> StoreError {

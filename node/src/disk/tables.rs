@@ -45,9 +45,8 @@ impl Store {
             });
             rows.collect::<Result<Vec<_>, redb::Error>>()
         })?;
-        let parse = |(hash, value): (InfoHash, Vec<u8>)| {
-            Ok((hash, self.parse("torrents", &hash, &value)?))
-        };
+        let parse =
+            |(hash, value): (InfoHash, Vec<u8>)| Ok((hash, self.parse("torrents", &hash, &value)?));
         rows.into_iter().map(parse).collect()
     }
 

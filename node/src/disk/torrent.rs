@@ -180,7 +180,7 @@ impl TorrentStore {
             let state = &mut self.ledger().files[*file];
             (state.place, state.stamp) = (record.place, Some(record.stamp));
         }
-        changed.extend(self.complete_merges()?);
+        let merge_again = self.settle_merges()?;
         let mut holding = BTreeSet::new();
         let mut empty_chunks = true;
         for file in self.0.layout.files() {
@@ -194,6 +194,12 @@ impl TorrentStore {
         }
         if !empty_chunks {
             self.make_chunks_dir()?;
+        }
+        for file in merge_again {
+            if let Err(error) = self.merge(Some(file)) {
+                let hash = self.info_hash();
+                tracing::warn!(%hash, file, %error, "cannot complete a merge that was begun");
+            }
         }
         let ledger = self.ledger();
         let trusted = |piece: &PieceIndex| ledger.committed.get(*piece);
@@ -237,7 +243,11 @@ impl TorrentStore {
                 // A seed never seen before has not changed.
                 differs = known;
                 if known || place != Place::Chunks {
-                    ledger.on_changed(file, seen.filter(|_| place != Place::Chunks), layout.pieces_of(file));
+                    ledger.on_changed(
+                        file,
+                        seen.filter(|_| place != Place::Chunks),
+                        layout.pieces_of(file),
+                    );
                 }
             }
             let claimed = layout.pieces_of(file).any(|piece| ledger.committed.get(piece));

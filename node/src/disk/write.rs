@@ -32,7 +32,7 @@ impl TorrentStore {
     pub fn write_piece(&self, piece: PieceIndex, parts: &[&[u8]]) -> Result<(), DiskError> {
         let layout = &self.0.layout;
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        if piece.0 >= layout.piece_count() || len != u64::from(layout.meta.piece_size(piece)) {
+        if piece.0 >= layout.piece_count() || len != u64::from(layout.piece_size(piece)) {
             return Err(DiskError::Range { piece, offset: 0, len });
         }
         let failed_syncs = self.ledger().failed_syncs;
