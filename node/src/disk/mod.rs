@@ -5,6 +5,7 @@
 
 mod cache;
 mod commit;
+mod create;
 mod error;
 mod fs;
 mod hash;
@@ -20,6 +21,7 @@ mod tables;
 mod torrent;
 mod write;
 
+pub use create::{CreateError, CreateOptions, Created, create};
 pub use error::{CommitCause, CommitError, DiskError, MergeError, OpenError};
 pub use fs::{FileStamp, FileSystem, Location, OpenMode, is_full};
 pub use hash::{hash_blocks, hash_parts};
