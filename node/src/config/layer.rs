@@ -1,0 +1,161 @@
+//! What may be said of a node: one structure for flags, variables and the file, every value
+//! optional. Never here: defaults ([`super::NodeConfig`]).
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::value::{ControlAddr, LogFormat, Pair, SeedSpec, Size, pairs};
+
+/// What every node can be told. In the file: the keys outside any table.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CommonLayer {
+    /// Folder of the node's state [default: $XDG_STATE_HOME/shoal; shoal-tracker for `shoald tracker`]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where the control surface listens: unix:PATH or a loopback IP:PORT; repeatable
+    /// [default: unix:<state-dir>/shoald.sock]
+    #[arg(long, value_name = "ADDR")]
+    pub control: Vec<ControlAddr>,
+    /// JSON file of every bound address, written once the node serves
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// The address that trackers and their peers are given [default: what the tracker sees]
+    #[arg(long, value_name = "IP")]
+    pub advertise: Option<IpAddr>,
+    /// Which log lines go to stderr, as `warn,shoal_node=debug` [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// The table of the tracker role; it is there, so the node has the role.
+    #[arg(skip)]
+    pub tracker: Option<TrackerLayer>,
+    /// The table of the peer role.
+    #[arg(skip)]
+    pub peer: Option<PeerLayer>,
+}
+
+/// What the tracker role can be told. In the file: the table `[tracker]`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TrackerLayer {
+    /// Where the HTTP tracker listens; port 0 = any [default: 0.0.0.0:7001]
+    #[arg(long, value_name = "IP:PORT", id = "tracker-listen")]
+    pub listen: Option<SocketAddr>,
+    /// Track only this torrent; repeatable
+    #[arg(long, value_name = "FILE.torrent")]
+    pub only: Vec<PathBuf>,
+    /// Seconds between two announces of a peer, 1-86400 [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    pub interval: Option<u32>,
+}
+
+/// What the peer role can be told. In the file: the table `[peer]`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct PeerLayer {
+    /// Where peers connect to; port 0 = any [default: 0.0.0.0:7000]
+    #[arg(long, value_name = "IP:PORT", id = "peer-listen")]
+    pub listen: Option<SocketAddr>,
+    /// Folder of merged files [default: <state-dir>/downloads]
+    #[arg(long, value_name = "DIR")]
+    pub downloads: Option<PathBuf>,
+    /// Folder of the chunk memory [default: <downloads>/.shoal]
+    #[arg(long, value_name = "DIR")]
+    pub chunks: Option<PathBuf>,
+    /// Folder from which torrents may be made and seeded over TCP, beside the downloads folder and
+    /// the folders of --seed; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub share_root: Vec<PathBuf>,
+    /// Add this torrent; repeatable
+    #[arg(long, value_name = "FILE.torrent")]
+    pub torrent: Vec<PathBuf>,
+    /// Add this torrent, seed it from DATA and connect to its tracker; repeatable
+    #[arg(long, value_name = "FILE.torrent=DATA")]
+    pub seed: Vec<SeedSpec>,
+    /// Policy that picks the peer for each chunk: a name, or a Lua file [default: lowest_uploaded]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub policy: Option<String>,
+    /// Download every --torrent
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub auto_download: Option<bool>,
+    /// End once every --torrent is downloaded and merged; 0 only if all are
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub exit_when_complete: Option<bool>,
+    /// Most peer connections of the node [default: 1024]
+    #[arg(long, value_name = "COUNT")]
+    pub connections: Option<usize>,
+    /// Most peer connections of one torrent [default: 256]
+    #[arg(long, value_name = "COUNT")]
+    pub connections_per_torrent: Option<usize>,
+    /// Most dials under way [default: 64]
+    #[arg(long, value_name = "COUNT")]
+    pub half_open: Option<usize>,
+    /// Memory for chunks being fetched, at least 4MiB [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub buffer_budget: Option<Size>,
+    /// Parameter of the policy; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    #[serde(deserialize_with = "pairs")]
+    pub set: Vec<Pair>,
+    /// Label of this peer, at most 16 of 64 bytes; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    #[serde(deserialize_with = "pairs")]
+    pub label: Vec<Pair>,
+}
+
+/// A layer of values that lies over another.
+pub trait Layer: Sized {
+    /// `self` where it says something, else `below`.
+    #[must_use]
+    fn over(self, below: Self) -> Self;
+}
+
+impl<T> Layer for Option<T> {
+    fn over(self, below: Self) -> Self {
+        self.or(below)
+    }
+}
+
+impl<T> Layer for Vec<T> {
+    fn over(self, below: Self) -> Self {
+        if self.is_empty() { below } else { self }
+    }
+}
+
+macro_rules! layer {
+    ($name:ident { $($field:ident),+ $(,)? }) => {
+        impl Layer for $name {
+            fn over(self, below: Self) -> Self {
+                Self { $($field: self.$field.over(below.$field)),+ }
+            }
+        }
+    };
+}
+
+layer!(CommonLayer { state_dir, control, ready_file, advertise, log, log_format, tracker, peer });
+layer!(TrackerLayer { listen, only, interval });
+layer!(PeerLayer {
+    listen,
+    downloads,
+    chunks,
+    share_root,
+    torrent,
+    seed,
+    policy,
+    auto_download,
+    exit_when_complete,
+    connections,
+    connections_per_torrent,
+    half_open,
+    buffer_budget,
+    set,
+    label,
+});

@@ -1,0 +1,120 @@
+//! Precedence, unknown keys, and what is refused.
+
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Env {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+}
+
+fn file(text: &str) -> CommonLayer {
+    parse_file(Path::new("shoal.toml"), text).unwrap()
+}
+
+fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
+    let text = format!("state-dir = \"/s\"\n[peer]\n{text}");
+    Ok(NodeConfig::resolve(file(&text), &Env::new())?.peer.unwrap())
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file() {
+    let below: TrackerLayer = file("[tracker]\ninterval = 3\nonly = ['f']").tracker.unwrap();
+    let vars = env(&[("SHOAL_INTERVAL", "2"), ("SHOAL_TRACKER_LISTEN", "127.0.0.1:1")]);
+    let middle: TrackerLayer = env::layer(&vars).unwrap();
+    let flags = TrackerLayer { listen: "127.0.0.1:2".parse().ok(), ..TrackerLayer::default() };
+    let merged = TrackerConfig::resolve(flags.over(middle).over(below));
+    assert_eq!(merged.listen, "127.0.0.1:2".parse().unwrap());
+    assert_eq!(merged.interval, 2);
+    assert_eq!(merged.only, [PathBuf::from("f")]);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_file_line_and_name() {
+    let check = |text: &str, line: usize, name: &str| {
+        let error = parse_file(Path::new("shoal.toml"), text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("shoal.toml:{line}: ")), "{error}");
+        assert!(error.contains(name) && !error.contains('\n'), "{error}");
+    };
+    check("log = 'info'\ncolour = 1", 2, "colour");
+    check("[peer]\n\nlisten = '127.0.0.1:1'\ndownlods = 'x'", 4, "downlods");
+    check("[tracker]\nlisten = 'here'", 2, "socket address");
+    check("[sim]", 1, "sim");
+}
+
+#[test]
+fn variables_hold_lists_pairs_and_switches() {
+    let vars = env(&[
+        ("SHOAL_LABEL", "zone=a,rack=7"),
+        ("SHOAL_AUTO_DOWNLOAD", "true"),
+        ("SHOAL_SEED", "a.torrent=b"),
+        ("SHOAL_POLICY", ""),
+        ("SHOAL_ENDPOINT", "somebody else's"),
+    ]);
+    let layer: PeerLayer = env::layer(&vars).unwrap();
+    assert_eq!(layer.label.len(), 2);
+    assert_eq!(layer.auto_download, Some(true));
+    assert_eq!(layer.seed.len(), 1);
+    assert_eq!(layer.policy, None);
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let error = env::layer::<TrackerLayer>(&env(&[("SHOAL_INTERVAL", "soon")])).unwrap_err();
+    assert!(error.to_string().starts_with("SHOAL_INTERVAL: invalid value 'soon'"), "{error}");
+}
+
+#[test]
+fn absurd_values_are_refused_by_name() {
+    let check = |text: &str, key: &str| {
+        let error = peer(text).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{text}: {error}");
+    };
+    check("connections = 0", "connections: ");
+    check("buffer-budget = '4095KiB'", "buffer-budget: ");
+    check("exit-when-complete = true", "exit-when-complete: ");
+    check(&format!("label = {{ zone = '{}' }}", "x".repeat(65)), "label: ");
+    assert!(peer("buffer-budget = '4MiB'").is_ok());
+    assert!(peer(&format!("label = {{ zone = '{}' }}", "x".repeat(64))).is_ok());
+}
+
+#[test]
+fn the_control_surface_stays_on_loopback_and_in_short_paths() {
+    let control = |text: &str| {
+        let text = format!("state-dir = '/s'\ncontrol = ['{text}']\n[tracker]");
+        NodeConfig::resolve(file(&text), &Env::new())
+    };
+    for good in ["127.0.0.1:0", "[::1]:7002", &format!("unix:/{}", "x".repeat(102))] {
+        assert!(control(good).is_ok(), "{good}");
+    }
+    let tcp = control("0.0.0.0:7002").unwrap_err().to_string();
+    assert!(tcp.contains("tokens and TLS do not exist yet"), "{tcp}");
+    let long = control(&format!("unix:/{}", "x".repeat(103))).unwrap_err().to_string();
+    assert!(long.contains("104 bytes"), "{long}");
+}
+
+#[test]
+fn the_state_of_the_two_roles_lies_apart() {
+    let home = env(&[("HOME", "/home/a")]);
+    let dir = |text: &str, env: &Env| {
+        Ok::<_, ConfigError>(NodeConfig::resolve(file(text), env)?.state_dir)
+    };
+    assert_eq!(dir("[peer]", &home), Ok("/home/a/.local/state/shoal".into()));
+    assert_eq!(dir("[tracker]", &home), Ok("/home/a/.local/state/shoal-tracker".into()));
+    let xdg = env(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "/x")]);
+    assert_eq!(dir("[peer]\n[tracker]", &xdg), Ok("/x/shoal".into()));
+    assert!(dir("[peer]", &Env::new()).is_err());
+}
+
+#[test]
+fn what_is_printed_can_be_read() {
+    let text = "state-dir = '/s'\nadvertise = '10.0.0.1'\n[tracker]\n[peer]\nseed = ['a.torrent=b']\n\
+                label = { zone = 'a' }\nset = { x = '1' }\nchunks = '/c'";
+    let config = NodeConfig::resolve(file(text), &Env::new()).unwrap();
+    let again = NodeConfig::resolve(file(&config.to_toml().unwrap()), &Env::new()).unwrap();
+    assert_eq!(config, again);
+}
+
+#[test]
+fn a_node_has_a_role() {
+    let error = NodeConfig::resolve(file("state-dir = '/s'"), &Env::new()).unwrap_err();
+    assert!(error.to_string().contains("no role"), "{error}");
+}

@@ -1,0 +1,203 @@
+//! The values that flags, variables and the configuration file share: read from one spelling,
+//! printed in the same. Never here: which of them wins.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A text that is not what it should be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadValue(pub String);
+
+/// A number of bytes: `64MiB`, `1.5 GB`, `4096`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let size = text.parse::<ByteSize>();
+        let size = size.map_err(|_| BadValue(format!("'{text}' is no size such as 64MiB")))?;
+        Ok(Self(size.as_u64()))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, bytes) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1_u64 << 10)] {
+            if self.0 >= bytes && self.0.is_multiple_of(bytes) {
+                return write!(f, "{}{unit}", self.0 / bytes);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Where the control surface listens: `unix:PATH` or `IP:PORT`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ControlAddr {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A TCP address; it has to be a loopback one.
+    Tcp(SocketAddr),
+}
+
+impl FromStr for ControlAddr {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(BadValue(format!("'{text}' names no path")));
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let addr = text.parse().map_err(|_| {
+            BadValue(format!("'{text}' is neither unix:PATH nor IP:PORT such as 127.0.0.1:7002"))
+        })?;
+        Ok(Self::Tcp(addr))
+    }
+}
+
+impl fmt::Display for ControlAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(addr) => addr.fmt(f),
+        }
+    }
+}
+
+/// A torrent and the data it is seeded from: `FILE.torrent=DATA`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeedSpec {
+    /// The metainfo file.
+    pub torrent: PathBuf,
+    /// The file or folder.
+    pub data: PathBuf,
+}
+
+impl FromStr for SeedSpec {
+    type Err = BadValue;
+
+    /// Splits behind the first `.torrent`, so that the data's path may hold an `=`; else at the
+    /// first `=`.
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        const SUFFIX: &str = ".torrent";
+        let at = text.find(".torrent=").map(|at| at + SUFFIX.len()).or_else(|| text.find('='));
+        match at.map(|at| (&text[..at], &text[at + 1..])) {
+            Some((torrent, data)) if !torrent.is_empty() && !data.is_empty() => {
+                Ok(Self { torrent: torrent.into(), data: data.into() })
+            }
+            Some(_) | None => Err(BadValue(format!("'{text}' is not FILE.torrent=DATA"))),
+        }
+    }
+}
+
+impl fmt::Display for SeedSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.torrent.display(), self.data.display())
+    }
+}
+
+/// A key and its value: `zone=a`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pair {
+    /// What stands before the first `=`; never empty.
+    pub key: String,
+    /// What stands behind it.
+    pub value: String,
+}
+
+impl FromStr for Pair {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            Some(_) | None => Err(BadValue(format!("'{text}' is not KEY=VALUE"))),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+macro_rules! as_text {
+    ($($name:ident),+) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+
+as_text!(Size, ControlAddr, SeedSpec);
+
+/// Reads pairs from a TOML table: `label = { zone = "a" }`.
+pub(super) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
+    let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(table.into_iter().map(|(key, value)| Pair { key, value }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_print_as_they_are_read() {
+        for (text, bytes) in
+            [("64MiB", 64 << 20), ("1GiB", 1 << 30), ("1000", 1000), ("3KiB", 3072)]
+        {
+            assert_eq!(text.parse::<Size>(), Ok(Size(bytes)), "{text}");
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        assert!("much".parse::<Size>().is_err());
+    }
+
+    #[test]
+    fn control_addresses_are_paths_or_ip_and_port() {
+        let unix = ControlAddr::Unix("/run/x.sock".into());
+        assert_eq!("unix:/run/x.sock".parse(), Ok(unix.clone()));
+        assert_eq!("unix:///run/x.sock".parse(), Ok(unix));
+        assert_eq!("[::1]:0".parse(), Ok(ControlAddr::Tcp("[::1]:0".parse().unwrap())));
+        for bad in ["unix:", "localhost:1", "7002", ""] {
+            assert!(bad.parse::<ControlAddr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_torrent_and_data_with_any_sign_in_its_path() {
+        let check = |text: &str, torrent: &str, data: &str| {
+            let expected = SeedSpec { torrent: torrent.into(), data: data.into() };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        };
+        check("a.torrent=b=c", "a.torrent", "b=c");
+        check("x=y.torrent=data", "x=y.torrent", "data");
+        check("meta=data", "meta", "data");
+        for bad in ["a.torrent", "=b", "a.torrent="] {
+            assert!(bad.parse::<SeedSpec>().is_err(), "{bad}");
+        }
+    }
+}
