@@ -1,7 +1,10 @@
 //! The tokio shell of a shoal node: carries out what `shoal-core` decides.
 
 pub mod announce;
+pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod disk;
 pub mod exit;
+pub mod rpc;
 pub mod tracker;
