@@ -1,1 +1,194 @@
-//! announce
+//! Announces and scrapes over HTTP, as a client. Never here: when to announce, or what of it.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, time::Duration};
+
+pub use error::AnnounceError;
+use reqwest::{Client, Response, Url, redirect};
+use shoal_core::{
+    config::ANNOUNCE_REPLY_LEN_MAX,
+    ids::InfoHash,
+    tracker::{
+        announce::{AnnounceReply, AnnounceRequest},
+        query::{SCRAPE_MAX, scrape_query},
+        reply::ReplyError,
+        scrape::{ScrapeReply, scrape_url},
+    },
+};
+
+/// How announces go out. `Default` is the truth.
+#[derive(Clone, Debug)]
+pub struct AnnouncerConfig {
+    /// The address they go out from; `None` or an unspecified one leaves it to the system. Trackers
+    /// of the other family are reached all the same.
+    pub local_address: Option<IpAddr>,
+    /// How long an announce may take in all (default 30 s).
+    pub timeout: Duration,
+    /// How long its connection may take (default 10 s).
+    pub connect_timeout: Duration,
+}
+
+/// A client of HTTP trackers. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Announcer {
+    client: Client,
+    config: AnnouncerConfig,
+}
+
+/// The most redirects of one announce.
+const REDIRECTS_MAX: usize = 5;
+/// How long an idle connection to a tracker is kept: shorter than trackers do.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+impl Default for AnnouncerConfig {
+    fn default() -> Self {
+        Self {
+            local_address: None,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Announcer {
+    /// A client. Proxies of the environment are not used: peers would be told the proxy's address.
+    ///
+    /// # Errors
+    /// [`AnnounceError::Client`] where the system gives no means for one.
+    pub fn new(config: AnnouncerConfig) -> Result<Self, AnnounceError> {
+        let client = Client::builder()
+            .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .http1_only()
+            .timeout(config.timeout)
+            .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .local_address(config.local_address.filter(|ip| !ip.is_unspecified()))
+            .redirect(redirect::Policy::custom(follow))
+            .build();
+        let client = client.map_err(|error| AnnounceError::Client(error::cause(&error)))?;
+        Ok(Self { client, config })
+    }
+
+    /// Announces to the tracker of this URL. Dropping the future gives the announce up.
+    ///
+    /// # Errors
+    /// [`AnnounceError`]: one variant for each way it fails.
+    pub async fn announce(
+        &self,
+        url: &str,
+        request: &AnnounceRequest,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        let url = tracker_url(url, &request.to_query())?;
+        self.fetch(url, AnnounceReply::decode).await
+    }
+
+    /// Scrapes the tracker of this *announce* URL for at most [`SCRAPE_MAX`] torrents.
+    ///
+    /// # Errors
+    /// [`AnnounceError`]; also where BEP 48 knows no scrape URL for this announce URL, or there are
+    /// too many torrents.
+    pub async fn scrape(
+        &self,
+        announce_url: &str,
+        info_hashes: &[InfoHash],
+    ) -> Result<ScrapeReply, AnnounceError> {
+        if info_hashes.len() > SCRAPE_MAX {
+            return Err(AnnounceError::TooManyTorrents(info_hashes.len()));
+        }
+        let url = scrape_url(announce_url).ok_or(AnnounceError::NoScrape)?;
+        let url = tracker_url(&url, &scrape_query(info_hashes))?;
+        self.fetch(url, ScrapeReply::decode).await
+    }
+
+    async fn fetch<T>(
+        &self,
+        url: Url,
+        decode: impl FnOnce(&[u8]) -> Result<T, ReplyError>,
+    ) -> Result<T, AnnounceError> {
+        let asked = address(&url);
+        let failed = |error: &reqwest::Error| self.failed(&asked, error);
+        let mut response = self.client.get(url).send().await.map_err(|error| failed(&error))?;
+        let (status, address) = (response.status(), address(response.url()));
+        let body = read_body(&mut response).await.map_err(|error| failed(&error))?;
+        let Some(body) = body else { return Err(AnnounceError::TooLong { address }) };
+        // Some trackers refuse under another status than 200, in the same words.
+        match decode(&body) {
+            Err(ReplyError::Refused(failure)) => Err(AnnounceError::Refused(failure)),
+            _ if !status.is_success() => {
+                Err(AnnounceError::Status { address, status: status.as_u16() })
+            }
+            Err(error) => Err(AnnounceError::Malformed { address, error }),
+            Ok(reply) => Ok(reply),
+        }
+    }
+
+    fn failed(&self, asked: &str, error: &reqwest::Error) -> AnnounceError {
+        let address = error.url().map_or_else(|| asked.to_owned(), address);
+        if error.is_redirect() {
+            return AnnounceError::Redirect { address, cause: error::cause(error) };
+        }
+        let cause = match (error.is_timeout(), error.is_connect()) {
+            (true, true) => format!("no connection within {:?}", self.config.connect_timeout),
+            (true, false) => format!("no reply within {:?}", self.config.timeout),
+            (false, _) => error::cause(error),
+        };
+        AnnounceError::Unreachable { address, cause }
+    }
+}
+
+/// The body as it arrives; `None` where it is longer than [`ANNOUNCE_REPLY_LEN_MAX`], of which no
+/// more is read.
+async fn read_body(response: &mut Response) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > ANNOUNCE_REPLY_LEN_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// The URL of a request: that of the tracker, whose own query (a passkey, say) comes first.
+fn tracker_url(url: &str, query: &str) -> Result<Url, AnnounceError> {
+    let invalid =
+        |cause: &str| AnnounceError::InvalidUrl { url: url.to_owned(), cause: cause.to_owned() };
+    let mut parsed = Url::parse(url.trim()).map_err(|error| invalid(&error.to_string()))?;
+    if parsed.scheme() != "http" {
+        let scheme = parsed.scheme().to_ascii_uppercase();
+        return Err(AnnounceError::UnsupportedScheme { scheme, address: address(&parsed) });
+    }
+    parsed.set_fragment(None);
+    let query = match parsed.query().filter(|own| !own.is_empty()) {
+        Some(own) => format!("{}&{query}", own.trim_end_matches('&')),
+        None => query.to_owned(),
+    };
+    parsed.set_query(Some(&query));
+    Ok(parsed)
+}
+
+/// Host and port of a URL. The rest may hold a passkey and stays out of errors and logs.
+fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn follow(attempt: redirect::Attempt) -> redirect::Action {
+    if attempt.previous().len() > REDIRECTS_MAX {
+        return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
+    }
+    match attempt.url().scheme() {
+        "http" => attempt.follow(),
+        scheme => {
+            let scheme = scheme.to_ascii_uppercase();
+            attempt.error(format!("leads to {scheme}, which is not supported yet"))
+        }
+    }
+}
