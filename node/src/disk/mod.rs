@@ -33,3 +33,6 @@ pub use record::{Place, Placement, TorrentRecord};
 pub use remove::MergedFiles;
 pub use store::{Store, StoreError};
 pub use torrent::{Opened, TorrentStore};
+
+#[cfg(test)]
+mod tests;

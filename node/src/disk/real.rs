@@ -27,8 +27,10 @@ impl FileSystem for RealFileSystem {
             OpenMode::Create => OFlags::RDWR | OFlags::CREATE,
             OpenMode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
+        // `openat2` refuses a mode where nothing is made.
+        let mode = if access.contains(OFlags::CREATE) { NEW_FILE } else { Mode::empty() };
         // A named pipe in the place of a file must not hold us: NONBLOCK, and then refused.
-        let file = File::from(open_below(at, access | OFlags::NONBLOCK, NEW_FILE)?);
+        let file = File::from(open_below(at, access | OFlags::NONBLOCK, mode)?);
         if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file(at)) }
     }
 
