@@ -6,5 +6,6 @@ pub mod config;
 pub mod dev;
 pub mod disk;
 pub mod exit;
+pub mod net;
 pub mod rpc;
 pub mod tracker;

@@ -1,0 +1,331 @@
+//! The leases of one connection: which blocks to ask for, what was asked for, where arriving blocks
+//! go. Never here: a socket, or the choice of what is leased to whom.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use shoal_core::{
+    config::BLOCK_LEN,
+    ids::{ConnId, LeaseId},
+    session::{Event, Lease},
+    wire::{BlockRange, Consequence, Message, Misbehaved, PeerFault, message},
+};
+
+use super::{
+    buffer::ExtentBuffer,
+    event::{NetEvent, Outbox, REPORT_BYTES, REPORT_EVERY},
+};
+
+/// What one connection fetches.
+///
+/// Invariant: every outstanding request names a lease in `active`; a block of a lease is filled,
+/// wanted, outstanding or arriving, and exactly one of them.
+#[derive(Debug)]
+pub(super) struct Leases {
+    conn: ConnId,
+    active: Vec<Active>,
+    outstanding: VecDeque<Outstanding>,
+    /// Requests taken back whose blocks may still come: those are no fault of the peer.
+    retired: u32,
+    /// Blocks that arrived without any request.
+    unrequested: u32,
+    /// The longest request made, bytes.
+    longest: u32,
+    /// The peer serves nothing.
+    choked: bool,
+}
+
+/// A block on its way from the socket, and where it goes.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    /// None where its bytes are discarded.
+    lease: Option<LeaseId>,
+    /// Where in the extent the next byte goes; of no meaning for discarded bytes.
+    at: u32,
+    left: u32,
+}
+
+/// After this many blocks that nobody asked for a peer is a flood and closed: 16 MiB in blocks of
+/// 16 KiB, more than any honest confusion makes.
+const UNREQUESTED_MAX: u32 = 1024;
+
+#[derive(Debug)]
+struct Active {
+    lease: Lease,
+    buffer: ExtentBuffer,
+    /// A bit for every block to ask for.
+    wanted: u64,
+    unreported: u32,
+    latency: Duration,
+    reported_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    range: BlockRange,
+    lease: LeaseId,
+    asked_at: Instant,
+}
+
+impl Leases {
+    pub(super) fn new(conn: ConnId) -> Self {
+        Self {
+            conn,
+            active: Vec::new(),
+            outstanding: VecDeque::new(),
+            retired: 0,
+            unrequested: 0,
+            longest: BLOCK_LEN,
+            choked: true,
+        }
+    }
+
+    /// The longest block that may arrive, bytes.
+    pub(super) fn longest(&self) -> u32 {
+        self.longest
+    }
+
+    /// Whether blocks are on their way.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// Takes a lease on. One whose buffer is full already is received at once.
+    pub(super) fn grant(
+        &mut self,
+        lease: Lease,
+        buffer: ExtentBuffer,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        assert_eq!(lease.len, buffer.len(), "the buffer of {lease:?}");
+        if buffer.is_full() {
+            outbox.push(NetEvent::ExtentReceived { conn: self.conn, lease: lease.id, buffer });
+            return;
+        }
+        let wanted = buffer.missing();
+        let latency = Duration::ZERO;
+        self.active.push(Active {
+            lease,
+            buffer,
+            wanted,
+            unreported: 0,
+            latency,
+            reported_at: now,
+        });
+    }
+
+    /// Ends a lease: appends a `cancel` for what is outstanding. Unknown ones are ignored.
+    pub(super) fn revoke(&mut self, id: LeaseId, out: &mut Vec<u8>, outbox: &mut Outbox) {
+        let Some(index) = self.active.iter().position(|active| active.lease.id == id) else {
+            return;
+        };
+        let before = self.outstanding.len();
+        self.outstanding.retain(|asked| {
+            if asked.lease == id {
+                message::encode(&Message::Cancel(asked.range), out);
+            }
+            asked.lease != id
+        });
+        self.retire(before - self.outstanding.len());
+        let active = self.active.remove(index);
+        self.end(active, outbox);
+    }
+
+    /// Ends every lease, for the connection is closing.
+    pub(super) fn end_all(&mut self, outbox: &mut Outbox) {
+        self.outstanding.clear();
+        for active in std::mem::take(&mut self.active) {
+            self.end(active, outbox);
+        }
+    }
+
+    /// The peer chokes us: without the fast extension (BEP 6) it has dropped every request.
+    pub(super) fn on_choke(&mut self) {
+        self.choked = true;
+        self.retire(self.outstanding.len());
+        self.outstanding.clear();
+        for active in &mut self.active {
+            active.wanted = active.buffer.missing();
+        }
+    }
+
+    pub(super) fn on_unchoke(&mut self) {
+        self.choked = false;
+    }
+
+    /// Appends requests for wanted blocks, as many as the peer takes.
+    pub(super) fn ask(&mut self, now: Instant, out: &mut Vec<u8>) {
+        if self.choked {
+            return;
+        }
+        let allowed = self.active.iter().map(|active| active.lease.requests_max).min();
+        let allowed = allowed.unwrap_or(0).max(1) as usize;
+        for active in &mut self.active {
+            while active.wanted != 0 && self.outstanding.len() < allowed {
+                let range = active.next_request();
+                message::encode(&Message::Request(range), out);
+                self.longest = self.longest.max(range.len);
+                let lease = active.lease.id;
+                self.outstanding.push_back(Outstanding { range, lease, asked_at: now });
+            }
+        }
+    }
+
+    /// The head of a block arrived, of a piece of `piece_len` bytes: says where its bytes go.
+    ///
+    /// # Errors
+    /// The fault of a peer that sends what cannot be an answer, or far too much of it.
+    pub(super) fn begin(
+        &mut self,
+        range: BlockRange,
+        piece_len: u32,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> Result<Arriving, PeerFault> {
+        range.check(piece_len)?;
+        let discard = Arriving { lease: None, at: 0, left: range.len };
+        let Some(index) = self.outstanding.iter().position(|asked| asked.range == range) else {
+            outbox.wasted(range.len.into());
+            return self.unmatched(range, piece_len).map(|()| discard);
+        };
+        let Some(asked) = self.outstanding.remove(index) else { return Ok(discard) };
+        let lease = asked.lease;
+        let Some(active) = self.active.iter_mut().find(|active| active.lease.id == lease) else {
+            outbox.wasted(range.len.into());
+            return Ok(discard);
+        };
+        if index == 0 {
+            active.latency = now.saturating_duration_since(asked.asked_at);
+        }
+        let at = range.offset - active.lease.offset;
+        Ok(Arriving { lease: Some(lease), at, left: range.len })
+    }
+
+    /// The memory for the rest of a block; none where its bytes are discarded.
+    pub(super) fn target(&mut self, arriving: &Arriving) -> Option<&mut [u8]> {
+        let index = self.index_of(arriving)?;
+        Some(self.active[index].buffer.target(arriving.at..arriving.at + arriving.left))
+    }
+
+    /// The next `got` bytes of a block are in its memory, or discarded.
+    pub(super) fn advance(
+        &mut self,
+        arriving: &mut Arriving,
+        got: u32,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        debug_assert!(got <= arriving.left, "{got} bytes of {}", arriving.left);
+        let index = self.index_of(arriving);
+        let range = arriving.at..arriving.at + got;
+        arriving.at += got;
+        arriving.left -= got;
+        let Some(index) = index else {
+            // Its lease was revoked under way; of others all was counted when they began.
+            outbox.wasted(if arriving.lease.is_some() { got.into() } else { 0 });
+            return;
+        };
+        let active = &mut self.active[index];
+        active.buffer.filled_by(self.conn, range);
+        active.unreported += got;
+        if active.buffer.is_full() {
+            let mut active = self.active.remove(index);
+            active.report(self.conn, now, outbox);
+            let Active { lease, buffer, .. } = active;
+            outbox.push(NetEvent::ExtentReceived { conn: self.conn, lease: lease.id, buffer });
+        } else if u64::from(active.unreported) >= REPORT_BYTES || active.due() <= now {
+            active.report(self.conn, now, outbox);
+        }
+    }
+
+    /// When progress has to be reported, where there is any.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.active.iter().filter(|active| active.unreported > 0).map(Active::due).min()
+    }
+
+    /// Reports progress that has waited long enough.
+    pub(super) fn tally(&mut self, now: Instant, outbox: &mut Outbox) {
+        for active in &mut self.active {
+            if active.unreported > 0 && active.due() <= now {
+                active.report(self.conn, now, outbox);
+            }
+        }
+    }
+
+    fn index_of(&self, arriving: &Arriving) -> Option<usize> {
+        let id = arriving.lease?;
+        self.active.iter().position(|active| active.lease.id == id)
+    }
+
+    fn end(&self, mut active: Active, outbox: &mut Outbox) {
+        if active.unreported > 0 {
+            active.report(self.conn, active.reported_at, outbox);
+        }
+        let Active { lease, buffer, .. } = active;
+        outbox.push(NetEvent::LeaseEnded { conn: self.conn, lease: lease.id, buffer });
+    }
+
+    fn retire(&mut self, requests: usize) {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        self.retired = self.retired.saturating_add(requests);
+    }
+
+    /// A block that answers nothing outstanding: late, a second copy, or made up.
+    fn unmatched(&mut self, range: BlockRange, piece_len: u32) -> Result<(), PeerFault> {
+        let BlockRange { piece, offset, len } = range;
+        let fault = PeerFault::from(Misbehaved::UnrequestedBlock { piece: piece.0, offset });
+        let whole = len % BLOCK_LEN == 0 || range.end() == u64::from(piece_len);
+        if offset % BLOCK_LEN != 0 || !whole {
+            // No request of ours was ever like that.
+            return Err(fault);
+        }
+        if self.retired > 0 {
+            self.retired -= 1;
+            return Ok(());
+        }
+        self.unrequested += 1;
+        if self.unrequested > UNREQUESTED_MAX {
+            return Err(Misbehaved::Flood.into());
+        }
+        match fault.consequence() {
+            Consequence::Ignore => Ok(()),
+            Consequence::Close | Consequence::Ban => Err(fault),
+        }
+    }
+}
+
+impl Arriving {
+    /// Bytes still to come.
+    pub(super) fn left(&self) -> u32 {
+        self.left
+    }
+}
+
+impl Active {
+    /// The next run of wanted blocks, as long as one request may be; there is a wanted block.
+    fn next_request(&mut self) -> BlockRange {
+        let first = self.wanted.trailing_zeros();
+        let run = (self.wanted >> first).trailing_ones();
+        let blocks = run.min((self.lease.request_len / BLOCK_LEN).max(1));
+        self.wanted &= !(u64::MAX >> (u64::BITS - blocks) << first);
+        let start = first * BLOCK_LEN;
+        let len = (blocks * BLOCK_LEN).min(self.lease.len - start);
+        BlockRange { piece: self.lease.piece, offset: self.lease.offset + start, len }
+    }
+
+    fn due(&self) -> Instant {
+        self.reported_at + REPORT_EVERY
+    }
+
+    fn report(&mut self, conn: ConnId, now: Instant, outbox: &mut Outbox) {
+        let bytes = std::mem::take(&mut self.unreported);
+        let latency = std::mem::take(&mut self.latency);
+        let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.reported_at = now;
+        let lease = self.lease.id;
+        outbox.push(NetEvent::Core(Event::LeaseProgress { conn, lease, bytes, latency_us }));
+    }
+}

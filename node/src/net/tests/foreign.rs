@@ -1,0 +1,1 @@
+//! What a scripted peer does to a node.

@@ -1,0 +1,394 @@
+//! The sending side of one connection: control messages, and the requests it serves, lazily and in
+//! order, by sendfile. Never here: what is received, or who is served.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    ops::Range,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::{fs::sendfile, net::SendFlags};
+use shoal_core::{
+    ids::PieceIndex,
+    session::{Serving, fault::CloseCause},
+    wire::{
+        BlockRange, Consequence, InvalidMessage, Message, Misbehaved, PeerFault,
+        message::{self, PIECE_HEAD_LEN},
+    },
+};
+use tokio::{io::Interest, net::TcpStream, task::JoinHandle};
+
+use super::{
+    event::{NetEvent, Outbox},
+    swarm::{Source, SourceError, Swarm},
+    warm,
+};
+
+/// What one connection sends.
+///
+/// Invariant: bytes in `out` come before the payload of `current`, those in `later` after it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    out: Vec<u8>,
+    sent: usize,
+    later: Vec<u8>,
+    current: Option<Sending>,
+    queue: VecDeque<BlockRange>,
+    source: Option<PieceSource>,
+    warming: Option<JoinHandle<()>>,
+    /// The first request of the queue was brought into memory: it is not probed again.
+    brought: Option<BlockRange>,
+    serving: Serving,
+    request_len_max: u32,
+    requests_max: u32,
+    asked_while_choked: u32,
+}
+
+/// How a turn of sending ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// Nothing is left to send, or a disk is waited for.
+    Idle,
+    /// The socket takes no more.
+    Blocked,
+    /// There is more to send, after the others' turns.
+    More,
+}
+
+/// The payload of a `piece` message that was begun.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    /// Where in the piece the next byte is.
+    at: u32,
+    end: u32,
+}
+
+/// Where the bytes of one piece are: asked once for all of its requests.
+#[derive(Debug)]
+struct PieceSource {
+    piece: PieceIndex,
+    asked_at: Instant,
+    parts: Vec<Source>,
+}
+
+/// A part of a file, or zeros.
+enum Part<'a> {
+    File { file: &'a Arc<File>, offset: u64, len: u32 },
+    Zeros { len: u32 },
+}
+
+/// What a connection sends in a turn before others have theirs, bytes.
+const TURN_BYTES: usize = 1024 * 1024;
+/// After this time a piece's place is asked for again: files change.
+const SOURCE_AGE_MAX: Duration = Duration::from_secs(1);
+/// Control messages that a peer leaves unread, bytes: a `have` for each of 2^20 pieces is 9 MiB, a
+/// peer that is so far behind is not reading at all.
+const UNREAD_MAX: usize = 4 * 1024 * 1024;
+/// Requests of a choked peer beyond those that its `reqq` lets be under way (libtorrent's number).
+const WHILE_CHOKED_MAX: u32 = 300;
+
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+
+impl Upload {
+    /// Nothing to send, and choking. At most `requests_max` requests are kept.
+    pub(super) fn new(requests_max: u32) -> Self {
+        Self {
+            out: Vec::new(),
+            sent: 0,
+            later: Vec::new(),
+            current: None,
+            queue: VecDeque::new(),
+            source: None,
+            warming: None,
+            brought: None,
+            serving: Serving::Choked,
+            request_len_max: 0,
+            requests_max,
+            asked_while_choked: 0,
+        }
+    }
+
+    /// Where control messages go.
+    pub(super) fn control(&mut self) -> &mut Vec<u8> {
+        if self.current.is_some() { &mut self.later } else { &mut self.out }
+    }
+
+    /// Serves or chokes from now on; tells the peer where that is news.
+    pub(super) fn serve(&mut self, serving: Serving, request_len_max: u32) {
+        self.request_len_max = request_len_max;
+        if serving == self.serving {
+            return;
+        }
+        self.serving = serving;
+        let message = match serving {
+            Serving::Choked => {
+                self.queue.clear();
+                self.asked_while_choked = 0;
+                Message::Choke
+            }
+            Serving::Unchoked => Message::Unchoke,
+        };
+        message::encode(&message, self.control());
+    }
+
+    /// A request arrived.
+    ///
+    /// # Errors
+    /// The fault of a peer that is to be closed; what merely is not served is ignored.
+    pub(super) fn request(&mut self, range: BlockRange, swarm: &Swarm) -> Result<(), PeerFault> {
+        let layout = swarm.metainfo.layout();
+        if !layout.has_piece(range.piece) {
+            let (index, pieces) = (range.piece.0, layout.piece_count());
+            return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
+        }
+        range.check(layout.piece_size(range.piece))?;
+        match self.refusal(range, swarm) {
+            None => self.queue.push_back(range),
+            Some(fault) => match PeerFault::from(fault.clone()).consequence() {
+                Consequence::Ignore => {}
+                Consequence::Close | Consequence::Ban => return Err(fault.into()),
+            },
+        }
+        Ok(())
+    }
+
+    /// The peer takes a request back.
+    pub(super) fn cancel(&mut self, range: BlockRange) {
+        if let Some(index) = self.queue.iter().position(|&asked| asked == range) {
+            self.queue.remove(index);
+        }
+    }
+
+    /// The disk work that is waited for, if any.
+    pub(super) fn warming(&mut self) -> Option<&mut JoinHandle<()>> {
+        self.warming.as_mut()
+    }
+
+    /// The disk work ended.
+    pub(super) fn warmed(&mut self) {
+        self.warming = None;
+    }
+
+    /// Sends until the socket takes no more, nothing is left, or the turn is over. Adds what went
+    /// out to `sent`.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    pub(super) fn turn(
+        &mut self,
+        stream: &TcpStream,
+        swarm: &Swarm,
+        now: Instant,
+        outbox: &mut Outbox,
+        sent: &mut usize,
+    ) -> Result<Turn, CloseCause> {
+        if self.out.len() - self.sent + self.later.len() > UNREAD_MAX {
+            return Err(CloseCause::Io("the peer does not read".to_owned()));
+        }
+        while *sent < TURN_BYTES {
+            let wrote = if self.sent < self.out.len() {
+                self.send_out(stream)
+            } else if self.current.is_some() {
+                self.send_payload(stream, swarm, outbox)
+            } else if self.prepare(swarm, now, outbox) {
+                continue;
+            } else {
+                return Ok(Turn::Idle);
+            };
+            match wrote {
+                Ok(bytes) => *sent += bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Turn::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(CloseCause::Io(error.to_string())),
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    fn refusal(&mut self, range: BlockRange, swarm: &Swarm) -> Option<Misbehaved> {
+        let (len, max) = (range.len, self.request_len_max);
+        if self.serving == Serving::Choked {
+            // What was under way when the choke went out is no fault; more than that is.
+            self.asked_while_choked += 1;
+            let count = self.asked_while_choked;
+            if count > self.requests_max.saturating_add(WHILE_CHOKED_MAX) {
+                return Some(Misbehaved::RequestWhileChoked { count });
+            }
+            // Ignored, like a piece that is not there.
+            return Some(Misbehaved::RequestNotHad { piece: range.piece.0 });
+        }
+        if len > max {
+            return Some(Misbehaved::RequestTooLong { len, max });
+        }
+        if !swarm.served.get(range.piece) {
+            return Some(Misbehaved::RequestNotHad { piece: range.piece.0 });
+        }
+        let max = self.requests_max;
+        (self.queue.len() >= max as usize).then_some(Misbehaved::TooManyRequests { max })
+    }
+
+    /// Sends bytes that lie before the payload; corked with it.
+    fn send_out(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        let flags = match self.current {
+            Some(_) => SendFlags::MORE | SendFlags::NOSIGNAL,
+            None => SendFlags::NOSIGNAL,
+        };
+        let bytes = &self.out[self.sent..];
+        let wrote = stream.try_io(Interest::WRITABLE, || {
+            rustix::net::send(stream.as_fd(), bytes, flags).map_err(io::Error::from)
+        })?;
+        self.sent += wrote;
+        if self.sent == self.out.len() {
+            self.sent = 0;
+            self.out.clear();
+            // A bitfield or a burst of requests went through; most messages are small.
+            self.out.shrink_to(64 * 1024);
+        }
+        Ok(wrote)
+    }
+
+    fn send_payload(
+        &mut self,
+        stream: &TcpStream,
+        swarm: &Swarm,
+        outbox: &mut Outbox,
+    ) -> io::Result<usize> {
+        let Some(sending) = &mut self.current else { return Ok(0) };
+        let part = self.source.as_ref().and_then(|source| source.part(sending.at, sending.end));
+        let wrote = match part {
+            None => 0,
+            Some(Part::Zeros { len }) => {
+                stream.try_write(&ZEROS[..ZEROS.len().min(len as usize)])?
+            }
+            Some(Part::File { file, mut offset, len }) => {
+                stream.try_io(Interest::WRITABLE, || {
+                    sendfile(stream.as_fd(), file.as_fd(), Some(&mut offset), len as usize)
+                        .map_err(io::Error::from)
+                })?
+            }
+        };
+        if wrote == 0 {
+            let cause = "a file is shorter than its pieces".to_owned();
+            let piece = self.source.as_ref().map_or(PieceIndex(0), |source| source.piece);
+            let (torrent, error) = (swarm.torrent, io::Error::other(cause.clone()));
+            outbox.push(NetEvent::SourceChanged { torrent, piece, cause });
+            return Err(error);
+        }
+        outbox.uploaded(wrote as u64);
+        // At most what was asked for, which is a u32.
+        sending.at += wrote as u32;
+        if sending.at == sending.end {
+            self.current = None;
+            std::mem::swap(&mut self.out, &mut self.later);
+        }
+        Ok(wrote)
+    }
+
+    /// Begins the next request. `false` where there is none, or its bytes are on a disk.
+    fn prepare(&mut self, swarm: &Swarm, now: Instant, outbox: &mut Outbox) -> bool {
+        if self.warming.is_some() {
+            return false;
+        }
+        let Some(&range) = self.queue.front() else { return false };
+        if !swarm.served.get(range.piece) || !self.locate(range, swarm, now, outbox) {
+            self.queue.pop_front();
+            return true;
+        }
+        let Some(source) = &self.source else { return false };
+        if self.brought.take() != Some(range) {
+            let cold = source.cold(range);
+            if !cold.is_empty() {
+                let bring = move || cold.iter().for_each(|(file, part)| warm::bring(file, part));
+                self.warming = Some(tokio::task::spawn_blocking(bring));
+                self.brought = Some(range);
+                return false;
+            }
+        }
+        self.queue.pop_front();
+        let mut head = [0; PIECE_HEAD_LEN];
+        message::encode_piece_head(range.piece, range.offset, range.len, &mut head);
+        self.out.extend_from_slice(&head);
+        self.current = Some(Sending { at: range.offset, end: range.offset + range.len });
+        true
+    }
+
+    /// Knows where the bytes of the piece are, or reports why nobody does.
+    fn locate(
+        &mut self,
+        range: BlockRange,
+        swarm: &Swarm,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let known = self.source.as_ref().is_some_and(|source| {
+            source.piece == range.piece
+                && now.saturating_duration_since(source.asked_at) < SOURCE_AGE_MAX
+        });
+        if known {
+            return true;
+        }
+        let piece = range.piece;
+        let len = swarm.metainfo.layout().piece_size(piece);
+        match swarm.source.source(piece, 0, len) {
+            Ok(parts) => {
+                self.source = Some(PieceSource { piece, asked_at: now, parts });
+                true
+            }
+            Err(SourceError::Missing(_)) => false,
+            Err(error @ (SourceError::Changed(_) | SourceError::Io(_))) => {
+                let (torrent, cause) = (swarm.torrent, error.to_string());
+                outbox.push(NetEvent::SourceChanged { torrent, piece, cause });
+                // One report is enough: the session takes the piece out of what is served.
+                self.queue.retain(|asked| asked.piece != piece || *asked == range);
+                false
+            }
+        }
+    }
+}
+
+impl PieceSource {
+    /// The part that has the byte at `at`, no further than `end`; both in the piece.
+    fn part(&self, at: u32, end: u32) -> Option<Part<'_>> {
+        let mut start = 0;
+        for source in &self.parts {
+            let stop = start + source.len();
+            if at < stop {
+                let len = stop.min(end) - at;
+                return Some(match source {
+                    Source::Zeros(_) => Part::Zeros { len },
+                    Source::File { file, offset, .. } => {
+                        Part::File { file, offset: offset + u64::from(at - start), len }
+                    }
+                });
+            }
+            start = stop;
+        }
+        None
+    }
+
+    /// The parts of files of the range that are not all in memory.
+    fn cold(&self, range: BlockRange) -> Vec<(Arc<File>, Range<u64>)> {
+        let end = range.offset + range.len;
+        let mut cold = Vec::new();
+        let mut at = range.offset;
+        while let Some(part) = (at < end).then(|| self.part(at, end)).flatten() {
+            at += match part {
+                Part::Zeros { len } => len,
+                Part::File { file, offset, len } => {
+                    let bytes = offset..offset + u64::from(len);
+                    if !warm::is_warm(file, &bytes) {
+                        cold.push((Arc::clone(file), bytes));
+                    }
+                    len
+                }
+            };
+        }
+        cold
+    }
+}
