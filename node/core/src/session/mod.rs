@@ -1,29 +1,54 @@
 //! The session: one machine for all torrents, connections, announces and jobs of a node.
 //!
 //! [`Session::handle`] takes one fact and appends what is to be done; [`Session::next_deadline`] is
-//! the single wake-up. Nothing here waits, reads a clock or touches payload.
+//! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
+//! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
+//! [`assign`] (who fetches what), [`transfer`] (what became of it), [`orders`] (commands), [`jobs`],
+//! [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
+mod announce;
+mod assign;
+mod clockwork;
 pub mod command;
+mod connect;
 pub mod event;
+mod exchange;
 pub mod fault;
+mod jobs;
 pub mod notice;
+mod orders;
+mod snapshot;
+mod timers;
+mod transfer;
 pub mod view;
 
 pub use action::{Action, Lease, Serving};
 pub use event::Event;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::{
-    bitfield::Bitfield,
     config::Config,
-    ids::{JobId, PeerId, PieceIndex, TorrentId},
-    metainfo::Metainfo,
-    policy::{Labels, native::Native},
+    ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
+    peer::{Conn, Origin},
+    policy::{
+        Labels,
+        native::{Cursor, Native},
+    },
+    rng::Rng,
     time::Timestamp,
+    torrent::Torrent,
 };
-use view::{ConnView, JobView, PeerSetView, PieceState, TorrentView, TrackerView};
+use assign::Round;
+use command::{CommandError, Done};
+use jobs::Job;
+use notice::Notice;
+use timers::{Timer, Timers};
 
 /// By whom peers are chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,4 +57,205 @@ pub enum Chooser {
     Native(Native),
     /// By consultation ([`Action::Consult`]); the default native policy where that fails.
     Consulted,
+}
+
+/// Who this node is to others.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Our id.
+    pub peer_id: PeerId,
+    /// Where we accept connections.
+    pub listen_port: u16,
+    /// The address given to trackers; none: the tracker takes the one it sees.
+    pub advertise: Option<IpAddr>,
+    /// Our operator's labels.
+    pub labels: Arc<Labels>,
+}
+
+/// A dial under way.
+#[derive(Debug)]
+struct Dial {
+    torrent: TorrentId,
+    addr: SocketAddr,
+    origin: Origin,
+    /// `connect_peer` commands that wait for it.
+    waiters: Vec<CommandId>,
+}
+
+/// A lease that was granted and has not ended.
+#[derive(Debug)]
+struct LeaseRecord {
+    conn: ConnId,
+    torrent: TorrentId,
+    piece: PieceIndex,
+    extent: u32,
+    len: u32,
+    received: u32,
+    granted: Timestamp,
+    revoked: bool,
+}
+
+/// A ping under way.
+#[derive(Debug)]
+struct Ping {
+    conn: ConnId,
+    command: CommandId,
+    sent: Timestamp,
+}
+
+/// How far the end of the session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leaving {
+    /// By this command, which waits for the trackers.
+    Asked(CommandId),
+    /// The command is answered.
+    Answered,
+}
+
+/// Why a merge was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum MergeFor {
+    Command(CommandId, TorrentId),
+    Job(JobId),
+}
+
+/// The session of a node.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    identity: Identity,
+    rng: Rng,
+    now: Timestamp,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    by_hash: BTreeMap<InfoHash, TorrentId>,
+    conns: BTreeMap<ConnId, Conn>,
+    dials: BTreeMap<ConnId, Dial>,
+    /// `connect_peer` commands of connections that have not yet said what they have.
+    introductions: BTreeMap<ConnId, Vec<CommandId>>,
+    leases: BTreeMap<LeaseId, LeaseRecord>,
+    jobs: BTreeMap<JobId, Job>,
+    merges: BTreeMap<u64, MergeFor>,
+    pings: BTreeMap<u64, Ping>,
+    chooser: Chooser,
+    cursor: Cursor,
+    round: Option<Round>,
+    timers: Timers,
+    /// Torrents in which something changed that may let work begin or end.
+    dirty: BTreeSet<TorrentId>,
+    /// How far the end is, once it was asked for.
+    leaving: Option<Leaving>,
+    /// One sequence for every id the session gives: never given twice.
+    sequence: u64,
+}
+
+impl Session {
+    /// A session without torrents.
+    #[must_use]
+    pub fn new(config: Config, identity: Identity, seed: u64, now: Timestamp) -> Self {
+        Self {
+            config,
+            identity,
+            rng: Rng::new(seed),
+            now,
+            torrents: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            introductions: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            merges: BTreeMap::new(),
+            pings: BTreeMap::new(),
+            chooser: Chooser::Native(Native::default()),
+            cursor: Cursor::default(),
+            round: None,
+            timers: Timers::default(),
+            dirty: BTreeSet::new(),
+            leaving: None,
+            sequence: 0,
+        }
+    }
+
+    /// When to hand in [`Event::Wake`] if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Timestamp {
+        self.timers.next()
+    }
+
+    /// Takes a fact in at `now`, and appends what is to be done to `out`. A `now` before an earlier
+    /// one counts as that one.
+    pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        match event {
+            Event::CommandIssued { id, command } => self.on_command(id, command, out),
+            Event::Incoming { conn, addr, info_hash, peer_id, extended } => {
+                self.on_incoming(conn, addr, info_hash, peer_id, extended, out);
+            }
+            Event::Dialled { conn, peer_id, extended } => {
+                self.on_dialled(conn, peer_id, extended, out)
+            }
+            Event::DialFailed { conn, cause } => self.on_dial_failed(conn, &cause, out),
+            Event::MessageReceived { conn, message } => self.on_message(conn, message, out),
+            Event::Closed { conn, cause } => self.on_closed(conn, &cause, out),
+            Event::LeaseProgress { conn, lease, bytes, latency_us } => {
+                self.on_progress(conn, lease, bytes, latency_us);
+            }
+            Event::ExtentReceived { conn, lease } => self.on_extent_received(conn, lease, out),
+            Event::LeaseEnded { conn, lease, filled } => {
+                self.on_lease_ended(conn, lease, filled, out)
+            }
+            Event::Wasted { conn, bytes } => self.on_wasted(conn, bytes),
+            Event::Uploaded { conn, bytes } => self.on_uploaded(conn, bytes),
+            Event::PieceVerified { torrent, piece, outcome } => {
+                self.on_piece_verified(torrent, piece, outcome, out);
+            }
+            Event::PieceChecked { torrent, piece, good } => {
+                self.on_piece_checked(torrent, piece, good, out);
+            }
+            Event::PiecesDoubtful { torrent, pieces, cause } => {
+                self.on_pieces_doubtful(torrent, &pieces, cause, out);
+            }
+            Event::PiecesLost { torrent, pieces, cause } => {
+                self.on_pieces_lost(torrent, &pieces, cause, out);
+            }
+            Event::Merged { torrent, merge, result } => self.on_merged(torrent, merge, result, out),
+            Event::AnnounceFinished { announce, result } => {
+                self.on_announce_finished(announce, result, out);
+            }
+            Event::PolicyAnswered(answer) => self.on_policy_answered(&answer, out),
+            Event::OutsideJob { job, news } => self.on_outside_job(job, news, out),
+            Event::Wake => {}
+        }
+        self.run_timers(out);
+        self.settle(out);
+    }
+
+    /// Lets work begin or end in every torrent where something changed.
+    fn settle(&mut self, out: &mut Vec<Action>) {
+        while let Some(id) = self.dirty.pop_first() {
+            self.step_jobs(id, out);
+            self.announce_due(id, out);
+            self.dial_more(id, out);
+            self.fill(id, out);
+        }
+        let busy = !self.conns.is_empty() || self.jobs.values().any(Job::is_running);
+        match (busy, self.timers.is_set(Timer::Tick)) {
+            (true, false) => self.timers.set(Timer::Tick, self.now + clockwork::TICK),
+            (false, true) => self.timers.clear(Timer::Tick),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+}
+
+fn reply(out: &mut Vec<Action>, command: CommandId, result: Result<Done, CommandError>) {
+    out.push(Action::Reply { command, result });
+}
+
+fn notify(out: &mut Vec<Action>, notice: Notice) {
+    out.push(Action::Notify(notice));
 }

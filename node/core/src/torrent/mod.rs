@@ -1,1 +1,236 @@
-//! torrent
+//! One torrent: its pieces, the order in which they are fetched, the peers it knows, its trackers.
+//!
+//! Each state has one owner here: [`pieces`] says where every piece and extent stands, [`picker`]
+//! which piece is next, [`book`] which addresses are known, [`announcing`] how the trackers stand,
+//! [`blame`] who sent bad data. [`Torrent`] holds them together. Never here: connections, which
+//! belong to the session.
+
+pub mod announcing;
+pub mod blame;
+pub mod book;
+pub mod picker;
+pub mod pieces;
+
+use std::sync::Arc;
+
+use crate::{
+    bitfield::Bitfield,
+    config::EXTENT_LEN,
+    ids::{ConnId, JobId, PieceIndex, TorrentId},
+    metainfo::{FileKind, Metainfo},
+    rate::Rate,
+    rng::Rng,
+    session::{command::Resume, event::Opened, view::PeerSetView},
+    time::Timestamp,
+};
+use announcing::Announcing;
+use blame::Blame;
+use book::Book;
+use picker::Picker;
+use pieces::{ExtentPlan, Pieces};
+
+/// What a torrent is at, apart from what its pieces say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// It takes part.
+    Active,
+    /// Paused by an operator.
+    Paused,
+    /// Left by `quit_torrent`.
+    Quit,
+    /// The disk is full; tried again by itself.
+    DiskFull(String),
+    /// The disk failed; tried again by command.
+    Failed(String),
+}
+
+/// One torrent of the node.
+#[derive(Debug)]
+pub struct Torrent {
+    /// Its handle.
+    pub id: TorrentId,
+    /// What it is.
+    pub metainfo: Arc<Metainfo>,
+    /// Where every piece stands.
+    pub pieces: Pieces,
+    /// Which piece is next.
+    pub picker: Picker,
+    /// Which addresses are known.
+    pub book: Book,
+    /// How the trackers stand.
+    pub announcing: Announcing,
+    /// Who sent bad data.
+    pub blame: Blame,
+    /// What it is at.
+    pub condition: Condition,
+    /// Announcing goes on after a pause.
+    pub resume_announcing: bool,
+    /// The last peer set a tracker sent.
+    pub peer_set: PeerSetView,
+    /// The auto_download at work.
+    pub auto_download: Option<JobId>,
+    /// Connections, in the order they were made.
+    pub conns: Vec<ConnId>,
+    /// Pieces that the store is checking.
+    pub checking: u32,
+    /// Lifetime payload bytes downloaded.
+    pub downloaded: u64,
+    /// Lifetime payload bytes served.
+    pub uploaded: u64,
+    /// Payload bytes received and discarded since the node started.
+    pub wasted: u64,
+    /// Pieces that failed their hash since the node started.
+    pub failed_pieces: u32,
+    /// Verified bytes without padding.
+    pub done_bytes: u64,
+    /// Smoothed bytes a second, in.
+    pub rate_in: Rate,
+    /// Smoothed bytes a second, out.
+    pub rate_out: Rate,
+    /// A script said `false`: no consultation before this.
+    pub deferred_until: Timestamp,
+    /// When the last lease was granted.
+    pub last_grant: Timestamp,
+}
+
+impl Torrent {
+    /// Takes a torrent in, with what the store found of it.
+    #[must_use]
+    pub fn new(
+        id: TorrentId,
+        metainfo: Arc<Metainfo>,
+        opened: &Opened,
+        resume: Resume,
+        rng: &mut Rng,
+        now: Timestamp,
+    ) -> Self {
+        let count = metainfo.piece_count();
+        let mut pieces = Pieces::new(count);
+        let mut picker = Picker::new(count, rng);
+        for piece in opened.have.iter_ones() {
+            pieces.found(piece);
+            picker.remove(piece);
+        }
+        let mut checking = 0;
+        for &piece in &opened.unverified {
+            if pieces.is_missing(piece) {
+                pieces.check(piece);
+                picker.remove(piece);
+                checking += 1;
+            }
+        }
+        let condition = match resume {
+            Resume { quit: true, .. } => Condition::Quit,
+            Resume { paused: true, .. } => Condition::Paused,
+            Resume { .. } => Condition::Active,
+        };
+        let mut torrent = Self {
+            id,
+            pieces,
+            picker,
+            book: Book::default(),
+            announcing: Announcing::new(&metainfo.trackers, rng),
+            blame: Blame::default(),
+            condition,
+            resume_announcing: resume.announce && resume.paused && !resume.quit,
+            peer_set: PeerSetView::default(),
+            auto_download: None,
+            conns: Vec::new(),
+            checking,
+            downloaded: opened.downloaded,
+            uploaded: opened.uploaded,
+            wasted: 0,
+            failed_pieces: 0,
+            done_bytes: 0,
+            rate_in: Rate::new(now),
+            rate_out: Rate::new(now),
+            deferred_until: Timestamp::default(),
+            last_grant: now,
+            metainfo,
+        };
+        torrent.done_bytes = opened.have.iter_ones().map(|piece| torrent.content_of(piece)).sum();
+        torrent
+    }
+
+    /// The pieces had.
+    #[must_use]
+    pub fn have(&self) -> &Bitfield {
+        self.pieces.have()
+    }
+
+    /// Whether every piece is had.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.pieces.have().is_full()
+    }
+
+    /// Bytes without padding that a piece holds.
+    #[must_use]
+    pub fn content_of(&self, piece: PieceIndex) -> u64 {
+        let layout = self.metainfo.layout();
+        let padding: u32 = layout.pad_ranges(piece).iter().map(|r| r.end - r.start).sum();
+        u64::from(layout.piece_size(piece) - padding)
+    }
+
+    /// Bytes without padding that are still missing.
+    #[must_use]
+    pub fn left_bytes(&self) -> u64 {
+        self.metainfo.layout().content_len() - self.done_bytes
+    }
+
+    /// How a piece is fetched: its extents, and what of them is padding.
+    #[must_use]
+    pub fn plan(&self, piece: PieceIndex) -> Vec<ExtentPlan> {
+        let layout = self.metainfo.layout();
+        let pads = layout.pad_ranges(piece);
+        let extents = 0..layout.extent_count(piece);
+        extents
+            .map(|extent| {
+                let range = layout.extent_range(piece, extent);
+                let padding = pads.iter().map(|pad| whole_blocks(pad, &range)).sum();
+                ExtentPlan { len: range.end - range.start, padding }
+            })
+            .collect()
+    }
+
+    /// The files all of whose pieces are had, as indexes into the metainfo's files.
+    #[must_use]
+    pub fn complete_files(&self) -> Vec<usize> {
+        let regular = |file: &usize| self.metainfo.files[*file].kind == FileKind::Regular;
+        let files = (0..self.metainfo.files.len()).filter(regular);
+        files.filter(|&file| self.missing_of(file).next().is_none()).collect()
+    }
+
+    /// The pieces of a file that are not had.
+    pub fn missing_of(&self, file: usize) -> impl Iterator<Item = PieceIndex> + '_ {
+        let pieces = self.metainfo.file_pieces(file).map(PieceIndex);
+        pieces.filter(|&piece| !self.have().get(piece))
+    }
+
+    /// Whether peers may connect and transfer.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        match self.condition {
+            Condition::Active | Condition::DiskFull(_) | Condition::Failed(_) => true,
+            Condition::Paused | Condition::Quit => false,
+        }
+    }
+
+    /// Whether new leases may be granted.
+    #[must_use]
+    pub fn may_download(&self) -> bool {
+        self.condition == Condition::Active && !self.is_complete()
+    }
+}
+
+/// The blocks of `range` that lie wholly in `pad`, in bytes. Both are ranges within a piece; blocks
+/// are counted from the piece's start, and its last one may be short.
+fn whole_blocks(pad: &std::ops::Range<u32>, range: &std::ops::Range<u32>) -> u32 {
+    let block = crate::config::BLOCK_LEN;
+    debug_assert!(EXTENT_LEN.is_multiple_of(block));
+    let start = pad.start.max(range.start).next_multiple_of(block);
+    let end = pad.end.min(range.end);
+    // A pad that reaches the end of the range takes its short last block too.
+    let end = if end == range.end { end } else { end / block * block };
+    end.saturating_sub(start)
+}

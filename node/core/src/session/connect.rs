@@ -1,0 +1,363 @@
+//! Who is connected: dials, incoming handshakes, duplicates, limits, ends.
+
+use std::net::SocketAddr;
+
+use super::{
+    Action, Dial, Serving, Session,
+    command::{CommandError, Done},
+    fault::CloseCause,
+    notice::{Notice, PeerNews},
+    notify, reply,
+    timers::Timer,
+};
+use crate::{
+    config::FOREIGN_REQUEST_LEN_MAX,
+    ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
+    peer::{Conn, Origin},
+    wire::{
+        Message,
+        extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
+    },
+};
+
+/// How long a peer that ended a connection in order is left alone before it is dialled again.
+const REDIAL_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long `connect_peer` waits for a peer to say what it has.
+const INTRODUCTION: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// A peer whose handshake is read.
+struct Arrival {
+    conn: ConnId,
+    torrent: TorrentId,
+    addr: SocketAddr,
+    origin: Origin,
+    peer_id: PeerId,
+    extended: bool,
+}
+
+impl Session {
+    pub(super) fn on_incoming(
+        &mut self,
+        conn: ConnId,
+        addr: SocketAddr,
+        info_hash: InfoHash,
+        peer_id: PeerId,
+        extended: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let torrent = self.by_hash.get(&info_hash).copied();
+        let open = |id: &TorrentId| self.leaving.is_none() && self.torrents[id].takes_part();
+        let Some(id) = torrent.filter(open) else {
+            return out.push(Action::Close { conn, cause: CloseCause::UnknownTorrent });
+        };
+        if let Err(cause) = self.admit(id, peer_id, Origin::Incoming, out) {
+            return out.push(Action::Close { conn, cause });
+        }
+        out.push(Action::Accept { conn, torrent: id });
+        let origin = Origin::Incoming;
+        self.establish(&Arrival { conn, torrent: id, addr, origin, peer_id, extended }, out);
+    }
+
+    pub(super) fn on_dialled(
+        &mut self,
+        conn: ConnId,
+        peer_id: PeerId,
+        extended: bool,
+        out: &mut Vec<Action>,
+    ) {
+        self.timers.clear(Timer::Dial(conn));
+        let Some(dial) = self.dials.remove(&conn) else {
+            return out.push(Action::Close { conn, cause: CloseCause::Operator });
+        };
+        let Dial { torrent: id, addr, origin, waiters } = dial;
+        let arrival = Arrival { conn, torrent: id, addr, origin, peer_id, extended };
+        if let Err(cause) = self.admit(id, peer_id, origin, out) {
+            self.refused_dial(&arrival, &cause, waiters, out);
+            return out.push(Action::Close { conn, cause });
+        }
+        self.establish(&arrival, out);
+        if !waiters.is_empty() {
+            // The answer tells what the peer has: it waits for the peer's first words.
+            self.introductions.insert(conn, waiters);
+            self.timers.set(Timer::Introduction(conn), self.now + INTRODUCTION);
+        }
+    }
+
+    fn refused_dial(
+        &mut self,
+        arrival: &Arrival,
+        cause: &CloseCause,
+        waiters: Vec<CommandId>,
+        out: &mut Vec<Action>,
+    ) {
+        let &Arrival { conn, torrent: id, addr, peer_id, .. } = arrival;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.book.closed(addr, conn, self.now + REDIAL_AFTER);
+        let twin = torrent.conns.iter().copied().find(|c| self.conns[c].peer_id == peer_id);
+        if *cause == CloseCause::Own {
+            torrent.book.is_ourselves(addr);
+        } else if let Some(twin) = twin {
+            torrent.book.connected(addr, twin);
+            if let Some(twin) = self.conns.get_mut(&twin) {
+                twin.listen = Some(addr);
+            }
+        }
+        for waiter in waiters {
+            let error = match (cause, twin) {
+                (CloseCause::Duplicate, Some(twin)) => {
+                    self.answer_connected(waiter, twin, true, out);
+                    continue;
+                }
+                (CloseCause::Own, _) => CommandError::OwnAddress(addr),
+                (CloseCause::Banned, _) => CommandError::PeerBanned(addr),
+                (cause, _) => CommandError::PeerUnreachable { addr, cause: cause.to_string() },
+            };
+            reply(out, waiter, Err(error));
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, conn: ConnId, cause: &str, out: &mut Vec<Action>) {
+        self.timers.clear(Timer::Dial(conn));
+        let Some(dial) = self.dials.remove(&conn) else { return };
+        let Dial { torrent: id, addr, waiters, .. } = dial;
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.book.dial_failed(addr, conn, self.now);
+            self.dirty.insert(id);
+        }
+        for waiter in waiters {
+            let cause = cause.to_owned();
+            reply(out, waiter, Err(CommandError::PeerUnreachable { addr, cause }));
+        }
+    }
+
+    /// Whether a peer may take part; ends the other connection to it where this one is to stay.
+    fn admit(
+        &mut self,
+        id: TorrentId,
+        peer_id: PeerId,
+        origin: Origin,
+        out: &mut Vec<Action>,
+    ) -> Result<(), CloseCause> {
+        if peer_id == self.identity.peer_id {
+            return Err(CloseCause::Own);
+        }
+        let Some(torrent) = self.torrents.get(&id).filter(|t| t.takes_part()) else {
+            return Err(CloseCause::TorrentStopped);
+        };
+        if torrent.blame.is_banned(&peer_id) {
+            return Err(CloseCause::Banned);
+        }
+        let twin = torrent.conns.iter().copied().find(|c| self.conns[c].peer_id == peer_id);
+        if let Some(twin) = twin {
+            let we_dialled = |origin: Origin| origin != Origin::Incoming;
+            let same_way = we_dialled(self.conns[&twin].origin) == we_dialled(origin);
+            // The connection dialled by the lower peer id stays; of two alike the older.
+            let lower_dialled = we_dialled(origin) == (self.identity.peer_id < peer_id);
+            if same_way || !lower_dialled {
+                return Err(CloseCause::Duplicate);
+            }
+            out.push(Action::Close { conn: twin, cause: CloseCause::Duplicate });
+            self.forget_conn(twin, &CloseCause::Duplicate, out);
+            return Ok(());
+        }
+        let full = torrent.conns.len() >= self.config.connections_per_torrent_max
+            || self.conns.len() >= self.config.connections_max;
+        if full { Err(CloseCause::Full) } else { Ok(()) }
+    }
+
+    fn establish(&mut self, arrival: &Arrival, out: &mut Vec<Action>) {
+        let &Arrival { conn, torrent: id, addr, origin, peer_id, extended } = arrival;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let pieces = torrent.metainfo.piece_count() as usize;
+        let mut state = Conn::new(conn, id, addr, origin, peer_id, pieces, self.now);
+        state.extended = extended;
+        state.am_choking = false;
+        torrent.conns.push(conn);
+        if origin != Origin::Incoming {
+            torrent.book.connected(addr, conn);
+        }
+        if torrent.have().count_ones() > 0 {
+            let message = Message::Bitfield(torrent.have().to_wire());
+            out.push(Action::Send { conn, message });
+        }
+        self.conns.insert(conn, state);
+        if extended {
+            let payload = self.our_handshake(addr).encode();
+            out.push(Action::Send {
+                conn,
+                message: Message::Extended { id: HANDSHAKE_ID, payload },
+            });
+        }
+        let request_len_max = FOREIGN_REQUEST_LEN_MAX;
+        out.push(Action::Serve { conn, serving: Serving::Unchoked, request_len_max });
+        self.adopt_report(conn);
+        notify(out, Notice::PeerConnected(self.news(conn, String::new())));
+        self.dirty.insert(id);
+    }
+
+    fn our_handshake(&self, addr: SocketAddr) -> ExtendedHandshake {
+        ExtendedHandshake {
+            shoal_id: Some(SHOAL_ID),
+            shoal: Some(ShoalOffer {
+                version: 1,
+                request_len_max: crate::config::SHOAL_REQUEST_LEN_MAX,
+            }),
+            client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
+            port: Some(self.identity.listen_port),
+            reqq: Some(self.config.requests_served_max),
+            your_ip: Some(addr.ip()),
+        }
+    }
+
+    /// Takes over what the tracker last reported of a peer.
+    pub(super) fn adopt_report(&mut self, conn: ConnId) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let torrent = &self.torrents[&state.torrent];
+        let reported = torrent.peer_set.shoal.iter().find(|peer| peer.id == state.peer_id);
+        let Some(peer) = reported else { return };
+        if let Some(up) = peer.up {
+            state.report(up, peer.down.unwrap_or(0));
+        }
+        if state.labels.is_empty() && !peer.labels.is_empty() {
+            state.labels = std::sync::Arc::new(peer.labels.clone());
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut Vec<Action>) {
+        self.forget_conn(conn, cause, out);
+    }
+
+    /// Ends a connection from our side.
+    pub(super) fn close(&mut self, conn: ConnId, cause: CloseCause, out: &mut Vec<Action>) {
+        self.forget_conn(conn, &cause, out);
+        out.push(Action::Close { conn, cause });
+    }
+
+    /// Takes a connection out of everything. Its leases end by their own events, which come for a
+    /// connection that is gone as well; until then their extents stay leased.
+    fn forget_conn(&mut self, conn: ConnId, cause: &CloseCause, out: &mut Vec<Action>) {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        let news = self.news(conn, cause.to_string());
+        let Some(state) = self.conns.remove(&conn) else { return };
+        for lease in &state.leases {
+            if let Some(record) = self.leases.get_mut(lease) {
+                record.revoked = true;
+            }
+        }
+        let pings = self.pings.iter().filter(|(_, ping)| ping.conn == conn);
+        for n in pings.map(|(&n, _)| n).collect::<Vec<_>>() {
+            if let Some(ping) = self.pings.remove(&n) {
+                self.timers.clear(Timer::Ping(ping.command));
+                let error =
+                    CommandError::PeerLost { addr: state.address(), cause: cause.to_string() };
+                reply(out, ping.command, Err(error));
+            }
+        }
+        if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+            torrent.conns.retain(|&c| c != conn);
+            torrent.picker.remove_peer(&state.have);
+            torrent.book.closed(state.address(), conn, self.now + REDIAL_AFTER);
+            self.timers.set(Timer::Redial(state.torrent), self.now + REDIAL_AFTER);
+        }
+        self.timers.clear(Timer::Introduction(conn));
+        for waiter in self.introductions.remove(&conn).unwrap_or_default() {
+            let error = CommandError::PeerLost { addr: state.address(), cause: cause.to_string() };
+            reply(out, waiter, Err(error));
+        }
+        self.dirty.insert(state.torrent);
+        self.requests_lost(&state, cause, out);
+        notify(out, Notice::PeerDisconnected(news));
+    }
+
+    /// The peer said who it is, or takes its time: `connect_peer` is answered.
+    pub(super) fn introduced(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        self.timers.clear(Timer::Introduction(conn));
+        for waiter in self.introductions.remove(&conn).unwrap_or_default() {
+            self.answer_connected(waiter, conn, false, out);
+        }
+    }
+
+    /// Answers a `connect_peer`.
+    pub(super) fn answer_connected(
+        &self,
+        command: CommandId,
+        conn: ConnId,
+        already: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let done = Done::Connected {
+            peer_id: state.peer_id,
+            client: state.client.to_string(),
+            pieces_have: state.have.count_ones(),
+            extended: state.extended,
+            shoal: state.shoal.is_some(),
+            already,
+        };
+        reply(out, command, Ok(done));
+    }
+
+    /// Dials known peers, while a download wants them.
+    pub(super) fn dial_more(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        let wanted =
+            torrent.auto_download.is_some() && !torrent.is_complete() && torrent.takes_part();
+        if !wanted || self.leaving.is_some() {
+            return;
+        }
+        let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
+        let per_torrent = self.config.connections_per_torrent_max;
+        let room = per_torrent.saturating_sub(torrent.conns.len() + dials);
+        let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
+        let total = self.config.connections_max.saturating_sub(self.conns.len() + self.dials.len());
+        let due = torrent.book.due(self.now, room.min(half_open).min(total));
+        for addr in due {
+            self.dial(id, addr, Origin::Dialled, None, out);
+        }
+        if let Some(next) = self.torrents[&id].book.next_due(self.now) {
+            self.timers.set(Timer::Redial(id), next);
+        }
+    }
+
+    /// Dials an address.
+    pub(super) fn dial(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        origin: Origin,
+        waiter: Option<CommandId>,
+        out: &mut Vec<Action>,
+    ) {
+        let conn = ConnId(self.next_id());
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.blame.is_banned_addr(&addr) {
+            return torrent.book.is_ourselves(addr);
+        }
+        torrent.book.dialling(addr, conn);
+        let info_hash = torrent.metainfo.info_hash;
+        let waiters = waiter.into_iter().collect();
+        self.dials.insert(conn, Dial { torrent: id, addr, origin, waiters });
+        // The shell keeps the handshake timeout itself; this one is for a shell that does not.
+        self.timers.set(Timer::Dial(conn), self.now + self.config.handshake_timeout * 2);
+        out.push(Action::Dial { conn, torrent: id, info_hash, addr });
+    }
+
+    /// The connection of a torrent to the peer that listens at `addr`.
+    pub(super) fn conn_at(&self, id: TorrentId, addr: &SocketAddr) -> Option<ConnId> {
+        let conns = self.torrents.get(&id)?.conns.iter().copied();
+        let mut conns = conns.filter(|conn| {
+            let conn = &self.conns[conn];
+            conn.address() == *addr || conn.addr == *addr
+        });
+        conns.next()
+    }
+
+    pub(super) fn news(&self, conn: ConnId, reason: String) -> PeerNews {
+        let state = &self.conns[&conn];
+        let (torrent, addr, peer_id) = (state.torrent, state.address(), state.peer_id);
+        PeerNews { torrent, conn, addr, peer_id, reason }
+    }
+}

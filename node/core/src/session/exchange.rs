@@ -1,0 +1,262 @@
+//! What peers say: choke and interest, what they have, the extension `shoal`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{Action, Serving, Session, command::Done, fault::CloseCause, reply, timers::Timer};
+use crate::{
+    bitfield::Bitfield,
+    config::{BLOCK_LEN, SHOAL_REQUEST_LEN_MAX},
+    ids::{ConnId, PieceIndex, TorrentId},
+    peer::Origin,
+    wire::{
+        Consequence, Message, PeerFault,
+        extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalMessage},
+        fault::InvalidMessage,
+    },
+};
+
+impl Session {
+    pub(super) fn on_message(&mut self, conn: ConnId, message: Message, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.last_heard = self.now;
+        let heard = match message {
+            Message::Choke => self.on_choke(conn, out),
+            Message::Unchoke => self.on_unchoke(conn),
+            Message::Interested => self.on_interest(conn, true),
+            Message::NotInterested => self.on_interest(conn, false),
+            Message::Have(piece) => self.on_have(conn, piece, out),
+            Message::Bitfield(bytes) => self.on_bitfield(conn, &bytes, out),
+            Message::Extended { id: HANDSHAKE_ID, payload } => {
+                self.on_extended(conn, &payload, out)
+            }
+            Message::Extended { id: SHOAL_ID, payload } => self.on_shoal(conn, &payload, out),
+            // Extensions that we did not offer, and what the connection handles by itself.
+            Message::Extended { .. }
+            | Message::KeepAlive
+            | Message::Request(_)
+            | Message::Cancel(_)
+            | Message::Port(_) => Ok(()),
+        };
+        if let Err(fault) = heard {
+            self.on_fault(conn, fault, out);
+        }
+    }
+
+    /// Draws the consequence of a fault.
+    pub(super) fn on_fault(&mut self, conn: ConnId, fault: PeerFault, out: &mut Vec<Action>) {
+        match fault.consequence() {
+            Consequence::Ignore => {}
+            Consequence::Close | Consequence::Ban => {
+                self.close(conn, CloseCause::Fault(fault), out)
+            }
+        }
+    }
+
+    fn on_choke(&mut self, conn: ConnId, out: &mut Vec<Action>) -> Result<(), PeerFault> {
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
+        state.peer_choking = true;
+        // Without the fast extension a choke drops every outstanding request.
+        for lease in state.leases.iter().copied().collect::<Vec<_>>() {
+            self.revoke(lease, out);
+        }
+        Ok(())
+    }
+
+    fn on_unchoke(&mut self, conn: ConnId) -> Result<(), PeerFault> {
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
+        state.peer_choking = false;
+        self.dirty.insert(state.torrent);
+        Ok(())
+    }
+
+    fn on_interest(&mut self, conn: ConnId, interested: bool) -> Result<(), PeerFault> {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.peer_interested = interested;
+        }
+        Ok(())
+    }
+
+    fn on_have(
+        &mut self,
+        conn: ConnId,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) -> Result<(), PeerFault> {
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
+        let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return Ok(()) };
+        let pieces = torrent.metainfo.piece_count();
+        if piece.0 >= pieces {
+            return Err(InvalidMessage::PieceOutOfRange { index: piece.0, pieces }.into());
+        }
+        state.told_pieces = true;
+        if state.have.set(piece) {
+            torrent.picker.add_piece(piece, &state.have);
+            state.interesting += u32::from(!torrent.have().get(piece));
+        }
+        self.pieces_changed(conn, out);
+        Ok(())
+    }
+
+    fn on_bitfield(
+        &mut self,
+        conn: ConnId,
+        bytes: &[u8],
+        out: &mut Vec<Action>,
+    ) -> Result<(), PeerFault> {
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
+        let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return Ok(()) };
+        if state.told_pieces {
+            return Err(InvalidMessage::LateBitfield.into());
+        }
+        let have = Bitfield::from_wire(bytes, torrent.metainfo.piece_count() as usize)?;
+        state.told_pieces = true;
+        torrent.picker.add_peer(&have);
+        let new = have.iter_ones().filter(|&piece| !torrent.have().get(piece)).count();
+        state.interesting = new as u32;
+        state.have = have;
+        self.pieces_changed(conn, out);
+        Ok(())
+    }
+
+    fn on_extended(
+        &mut self,
+        conn: ConnId,
+        payload: &[u8],
+        out: &mut Vec<Action>,
+    ) -> Result<(), PeerFault> {
+        let hello = ExtendedHandshake::decode(payload)?;
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
+        if !hello.client.is_empty() {
+            state.client = hello.client.as_str().into();
+        }
+        if let Some(reqq) = hello.reqq {
+            state.requests_max = reqq;
+        }
+        if let Some(port) = hello.port.filter(|&port| port != 0 && state.listen.is_none()) {
+            let listen = SocketAddr::new(state.addr.ip(), port);
+            state.listen = Some(listen);
+            if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+                torrent.book.connected(listen, conn);
+            }
+        }
+        let (Some(id), Some(offer)) = (hello.shoal_id, hello.shoal) else {
+            self.introduced(conn, out);
+            return Ok(());
+        };
+        let first = state.shoal.replace(id).is_none();
+        let longest = offer.request_len_max.min(SHOAL_REQUEST_LEN_MAX);
+        state.request_len = (longest / BLOCK_LEN * BLOCK_LEN).max(BLOCK_LEN);
+        if first {
+            let request_len_max = SHOAL_REQUEST_LEN_MAX;
+            out.push(Action::Serve { conn, serving: Serving::Unchoked, request_len_max });
+            let labels = (*self.identity.labels).clone();
+            self.send_shoal(conn, &ShoalMessage::Hello { labels }, out);
+            self.tell_status(conn, out);
+        }
+        self.introduced(conn, out);
+        Ok(())
+    }
+
+    fn on_shoal(
+        &mut self,
+        conn: ConnId,
+        payload: &[u8],
+        out: &mut Vec<Action>,
+    ) -> Result<(), PeerFault> {
+        match ShoalMessage::decode(payload)? {
+            ShoalMessage::Hello { labels } => {
+                if let Some(state) = self.conns.get_mut(&conn) {
+                    state.labels = Arc::new(labels);
+                }
+            }
+            ShoalMessage::Ping { n } => self.send_shoal(conn, &ShoalMessage::Pong { n }, out),
+            ShoalMessage::Pong { n } => self.on_pong(conn, n, out),
+            ShoalMessage::Status { up, down } => {
+                if let Some(state) = self.conns.get_mut(&conn) {
+                    state.report(up, down);
+                }
+            }
+            ShoalMessage::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn on_pong(&mut self, conn: ConnId, n: u64, out: &mut Vec<Action>) {
+        let awaited = self.pings.get(&n).is_some_and(|ping| ping.conn == conn);
+        let Some(ping) = awaited.then(|| self.pings.remove(&n)).flatten() else { return };
+        self.timers.clear(Timer::Ping(ping.command));
+        let round_trip = self.now.since(ping.sent).as_micros();
+        let rtt = self.conns.get(&conn).map_or(0, |state| state.rtt_us);
+        let done = Done::Pong {
+            round_trip_us: Some(u64::try_from(round_trip).unwrap_or(u64::MAX)),
+            last_message_age_ms: 0,
+            request_latency_us: (rtt > 0).then_some(rtt),
+        };
+        reply(out, ping.command, Ok(done));
+    }
+
+    /// Says something in the extension `shoal`, to a peer that speaks it.
+    pub(super) fn send_shoal(&self, conn: ConnId, message: &ShoalMessage, out: &mut Vec<Action>) {
+        let Some(id) = self.conns.get(&conn).and_then(|state| state.shoal) else { return };
+        let message = Message::Extended { id, payload: message.encode() };
+        out.push(Action::Send { conn, message });
+    }
+
+    /// Tells our lifetime totals.
+    pub(super) fn tell_status(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let torrent = &self.torrents[&state.torrent];
+        let totals = (torrent.uploaded, torrent.downloaded);
+        state.told_status = totals;
+        state.told_status_at = self.now;
+        let status = ShoalMessage::Status { up: totals.0, down: totals.1 };
+        self.send_shoal(conn, &status, out);
+    }
+
+    /// A peer told more of what it has.
+    fn pieces_changed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        if self.part_if_both_complete(conn, out) {
+            return;
+        }
+        self.update_interest(conn, out);
+        if let Some(state) = self.conns.get(&conn) {
+            self.dirty.insert(state.torrent);
+        }
+    }
+
+    /// Two seeds have nothing to say to each other, unless an operator connected them.
+    pub(super) fn part_if_both_complete(&mut self, conn: ConnId, out: &mut Vec<Action>) -> bool {
+        let Some(state) = self.conns.get(&conn) else { return true };
+        let complete = self.torrents[&state.torrent].is_complete() && state.have.is_full();
+        if complete && state.origin != Origin::Operator {
+            self.close(conn, CloseCause::BothComplete, out);
+            return true;
+        }
+        false
+    }
+
+    /// Says whether we want something of this peer, where that changed.
+    pub(super) fn update_interest(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let torrent = &self.torrents[&state.torrent];
+        let downloads = torrent.auto_download.is_some() && state.interesting > 0;
+        let requested = self.jobs.values().any(|job| job.is_request_to(conn));
+        let wants = torrent.may_download() && (downloads || requested);
+        if wants == state.am_interested {
+            return;
+        }
+        let message = if wants { Message::Interested } else { Message::NotInterested };
+        out.push(Action::Send { conn, message });
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.am_interested = wants;
+        }
+    }
+
+    /// [`Self::update_interest`] for every connection of a torrent.
+    pub(super) fn update_interests(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let conns = self.torrents.get(&id).map(|torrent| torrent.conns.clone());
+        for conn in conns.unwrap_or_default() {
+            self.update_interest(conn, out);
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Commands: what an operator wishes, checked whole before anything is changed.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    Action, Ping, Session,
+    command::{Command, CommandError, Done, Resume},
+    event::Opened,
+    fault::CloseCause,
+    notice::Notice,
+    notify, reply,
+    timers::Timer,
+};
+use crate::{
+    ids::{CommandId, ConnId, JobId, PieceIndex, TorrentId},
+    metainfo::Metainfo,
+    peer::Origin,
+    torrent::{Condition, Torrent, announcing::Wait},
+    wire::extended::ShoalMessage,
+};
+
+/// How long a ping may take.
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the trackers are waited for at the end.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Session {
+    pub(super) fn on_command(&mut self, id: CommandId, command: Command, out: &mut Vec<Action>) {
+        if self.leaving.is_some() {
+            return reply(out, id, Err(CommandError::ShuttingDown));
+        }
+        let done = match command {
+            Command::Add { metainfo, opened, resume } => {
+                self.add(metainfo, &opened, resume, out).map(Some)
+            }
+            Command::ConnectTracker(torrent) => self.connect_tracker(id, torrent, out),
+            Command::GetPeerSet(torrent) | Command::UpdateStatus(torrent) => {
+                self.ask_tracker(id, torrent)
+            }
+            Command::DisconnectTracker(torrent) => self.disconnect_tracker(id, torrent, out),
+            Command::Quit(torrent) => self.quit(torrent, out).map(Some),
+            Command::ConnectPeer(torrent, addr) => self.connect_peer(id, torrent, addr, out),
+            Command::Ping(torrent, addr) => self.ping(id, torrent, addr, out),
+            Command::DisconnectPeer(torrent, addr) => {
+                self.disconnect_peer(torrent, addr, out).map(Some)
+            }
+            Command::RequestDownload(torrent, addr, piece) => {
+                self.order_request(torrent, addr, piece, out).map(Some)
+            }
+            Command::AutoDownload { torrent, available_only, patient } => {
+                self.order_download(torrent, available_only, patient, out).map(Some)
+            }
+            Command::Merge(torrent, files) => self.order_merge(id, torrent, files, out),
+            Command::Verify(torrent) => self.order_verify(torrent, out).map(Some),
+            Command::Pause(torrent) => self.pause(torrent, out).map(Some),
+            Command::Resume(torrent) => self.resume(torrent, out).map(Some),
+            Command::Remove { torrent, delete_data } => {
+                self.remove(torrent, delete_data, out).map(Some)
+            }
+            Command::CancelJob(job) => self.order_cancel(job, out).map(Some),
+            Command::BeginOutsideJob { name } => {
+                let job = self.begin_outside_job(name, out);
+                Ok(Some(Done::Job { job, joined: false }))
+            }
+            Command::SetChooser(chooser) => {
+                self.chooser = chooser;
+                Ok(Some(Done::Ok))
+            }
+            Command::Shutdown => {
+                self.begin_leaving(id, LEAVE_TIMEOUT, out);
+                Ok(None)
+            }
+        };
+        // Nothing yet: the reply follows with the event that is waited for.
+        if let Some(result) = done.transpose() {
+            reply(out, id, result);
+        }
+    }
+
+    fn find(&mut self, id: TorrentId) -> Result<&mut Torrent, CommandError> {
+        self.torrents.get_mut(&id).ok_or(CommandError::UnknownTorrent)
+    }
+
+    /// A torrent that takes part.
+    fn find_active(&mut self, id: TorrentId) -> Result<&mut Torrent, CommandError> {
+        let torrent = self.find(id)?;
+        match torrent.condition {
+            Condition::Paused => Err(CommandError::Paused),
+            Condition::Quit => Err(CommandError::HasQuit),
+            Condition::Active | Condition::DiskFull(_) | Condition::Failed(_) => Ok(torrent),
+        }
+    }
+
+    fn add(
+        &mut self,
+        metainfo: Arc<Metainfo>,
+        opened: &Opened,
+        resume: Resume,
+        out: &mut Vec<Action>,
+    ) -> Result<Done, CommandError> {
+        if self.by_hash.contains_key(&metainfo.info_hash) {
+            return Err(CommandError::TorrentExists(metainfo.info_hash));
+        }
+        let id = TorrentId(self.next_id() as u32);
+        let now = self.now;
+        let info_hash = metainfo.info_hash;
+        let mut torrent = Torrent::new(id, metainfo, opened, resume, &mut self.rng, now);
+        let unverified = opened.unverified.iter().copied();
+        let unverified = unverified.filter(|&piece| torrent.pieces.is_checking(piece));
+        let unverified = unverified.collect::<Vec<_>>();
+        if resume.announce && torrent.takes_part() {
+            torrent.announcing.want(now);
+        }
+        let download = resume.auto_download && torrent.takes_part();
+        self.by_hash.insert(info_hash, id);
+        self.torrents.insert(id, torrent);
+        notify(out, Notice::TorrentAdded(id));
+        for piece in opened.have.iter_ones() {
+            notify(out, Notice::PieceHave { torrent: id, piece });
+        }
+        if !unverified.is_empty() {
+            out.push(Action::CheckPieces { torrent: id, pieces: unverified });
+        }
+        if download {
+            self.auto_download(id, false, true, out);
+        }
+        self.dirty.insert(id);
+        Ok(Done::Added(id))
+    }
+
+    fn connect_tracker(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<Done>, CommandError> {
+        let now = self.now;
+        let torrent = self.find(id)?;
+        if torrent.condition == Condition::Paused {
+            return Err(CommandError::Paused);
+        }
+        if !torrent.announcing.has_tracker() {
+            return Err(CommandError::NoTracker);
+        }
+        if torrent.condition == Condition::Quit {
+            torrent.condition = Condition::Active;
+            notify(out, Notice::TorrentChanged(id));
+        }
+        torrent.announcing.want(now);
+        torrent.announcing.wait(command, Wait::Connect, now);
+        self.dirty.insert(id);
+        Ok(None)
+    }
+
+    fn ask_tracker(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+    ) -> Result<Option<Done>, CommandError> {
+        let now = self.now;
+        let torrent = self.find_active(id)?;
+        if !torrent.announcing.has_tracker() {
+            return Err(CommandError::NoTracker);
+        }
+        if !torrent.announcing.is_wanted() {
+            return Err(CommandError::TrackerNotConnected);
+        }
+        torrent.announcing.wait(command, Wait::Answer, now);
+        self.dirty.insert(id);
+        Ok(None)
+    }
+
+    fn disconnect_tracker(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<Done>, CommandError> {
+        let now = self.now;
+        let torrent = self.find(id)?;
+        if !torrent.announcing.is_wanted() {
+            return Err(CommandError::TrackerNotConnected);
+        }
+        torrent.announcing.unwant();
+        let said = torrent.announcing.is_started() || torrent.announcing.in_flight();
+        notify(out, Notice::TorrentChanged(id));
+        if !said {
+            return Ok(Some(Done::Ok));
+        }
+        torrent.announcing.wait(command, Wait::Stop, now);
+        self.dirty.insert(id);
+        Ok(None)
+    }
+
+    fn quit(&mut self, id: TorrentId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
+        if self.find(id)?.condition == Condition::Quit {
+            return Err(CommandError::HasQuit);
+        }
+        let closed = self.stop(id, Condition::Quit, &CommandError::Cancelled, out);
+        Ok(Done::Quit { closed })
+    }
+
+    /// Stops everything in a torrent: jobs, transfers, connections, announces.
+    fn stop(
+        &mut self,
+        id: TorrentId,
+        condition: Condition,
+        jobs_end: &CommandError,
+        out: &mut Vec<Action>,
+    ) -> usize {
+        self.fail_jobs(id, jobs_end, out);
+        self.leave_torrent(id, condition, out)
+    }
+
+    fn leave_torrent(
+        &mut self,
+        id: TorrentId,
+        condition: Condition,
+        out: &mut Vec<Action>,
+    ) -> usize {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return 0 };
+        torrent.condition = condition;
+        torrent.announcing.unwant();
+        let conns = torrent.conns.clone();
+        self.give_up_all(id, out);
+        for &conn in &conns {
+            self.close(conn, CloseCause::TorrentStopped, out);
+        }
+        let dials = self.dials.iter().filter(|(_, dial)| dial.torrent == id).map(|(&conn, _)| conn);
+        for conn in dials.collect::<Vec<_>>() {
+            out.push(Action::Close { conn, cause: CloseCause::TorrentStopped });
+            self.on_dial_failed(conn, "the torrent was stopped", out);
+        }
+        self.dirty.insert(id);
+        notify(out, Notice::TorrentChanged(id));
+        conns.len()
+    }
+
+    fn connect_peer(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+        addr: SocketAddr,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<Done>, CommandError> {
+        let torrent = self.find_active(id)?;
+        if torrent.book.is_own(&addr) {
+            return Err(CommandError::OwnAddress(addr));
+        }
+        if torrent.blame.is_banned_addr(&addr) {
+            return Err(CommandError::PeerBanned(addr));
+        }
+        let dialling = torrent.book.dial_to(&addr);
+        if let Some(conn) = self.conn_at(id, &addr) {
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.origin = match state.origin {
+                    Origin::Dialled => Origin::Operator,
+                    Origin::Incoming | Origin::Operator => state.origin,
+                };
+            }
+            self.answer_connected(command, conn, true, out);
+            return Ok(None);
+        }
+        if let Some(dial) = dialling.and_then(|conn| self.dials.get_mut(&conn)) {
+            dial.waiters.push(command);
+            dial.origin = Origin::Operator;
+            return Ok(None);
+        }
+        let torrent_limit = self.config.connections_per_torrent_max;
+        if self.torrents[&id].conns.len() >= torrent_limit {
+            return Err(CommandError::TooManyConnections { limit: torrent_limit });
+        }
+        if self.conns.len() + self.dials.len() >= self.config.connections_max {
+            return Err(CommandError::TooManyConnections { limit: self.config.connections_max });
+        }
+        self.dial(id, addr, Origin::Operator, Some(command), out);
+        Ok(None)
+    }
+
+    /// The connection to a peer, or why there is none.
+    fn peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<ConnId, CommandError> {
+        self.find_active(id)?;
+        if let Some(conn) = self.conn_at(id, &addr) {
+            return Ok(conn);
+        }
+        let torrent = &self.torrents[&id];
+        if torrent.book.is_own(&addr) {
+            return Err(CommandError::OwnAddress(addr));
+        }
+        if torrent.blame.is_banned_addr(&addr) {
+            return Err(CommandError::PeerBanned(addr));
+        }
+        if torrent.book.knows(&addr) {
+            return Err(CommandError::PeerNotConnected(addr));
+        }
+        let suggestion = torrent.book.similar(&addr);
+        Err(CommandError::UnknownPeer { addr, suggestion })
+    }
+
+    fn ping(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+        addr: SocketAddr,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<Done>, CommandError> {
+        let conn = self.peer(id, addr)?;
+        let state = &self.conns[&conn];
+        if state.shoal.is_none() {
+            let age = self.now.since(state.last_heard).as_millis();
+            return Ok(Some(Done::Pong {
+                round_trip_us: None,
+                last_message_age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+                request_latency_us: (state.rtt_us > 0).then_some(state.rtt_us),
+            }));
+        }
+        let n = self.next_id();
+        self.pings.insert(n, Ping { conn, command, sent: self.now });
+        self.timers.set(Timer::Ping(command), self.now + PING_TIMEOUT);
+        self.send_shoal(conn, &ShoalMessage::Ping { n }, out);
+        Ok(None)
+    }
+
+    fn disconnect_peer(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        out: &mut Vec<Action>,
+    ) -> Result<Done, CommandError> {
+        let conn = self.peer(id, addr)?;
+        self.close(conn, CloseCause::Operator, out);
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            // An operator who disconnects a peer does not want it back at once.
+            torrent.book.closed(addr, conn, self.now + Duration::from_secs(60));
+        }
+        Ok(Done::Ok)
+    }
+
+    fn order_request(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) -> Result<Done, CommandError> {
+        let conn = self.peer(id, addr)?;
+        let torrent = &self.torrents[&id];
+        let chunk = torrent.metainfo.chunk_name(piece);
+        match &torrent.condition {
+            Condition::Failed(cause) => return Err(CommandError::InError(cause.clone())),
+            Condition::DiskFull(cause) => return Err(CommandError::DiskFull(cause.clone())),
+            Condition::Active | Condition::Paused | Condition::Quit => {}
+        }
+        if !torrent.have().get(piece) {
+            if torrent.pieces.is_checking(piece) {
+                return Err(CommandError::Checking);
+            }
+            if !torrent.pieces.is_missing(piece) {
+                return Err(CommandError::ChunkBusy(chunk));
+            }
+            if !self.conns[&conn].have.get(piece) {
+                return Err(CommandError::PeerLacksChunk { addr, chunk });
+            }
+        }
+        let job = self.request_download(id, conn, piece, out);
+        Ok(Done::Job { job, joined: false })
+    }
+
+    fn order_download(
+        &mut self,
+        id: TorrentId,
+        available_only: bool,
+        patient: bool,
+        out: &mut Vec<Action>,
+    ) -> Result<Done, CommandError> {
+        let torrent = self.find(id)?;
+        match &torrent.condition {
+            Condition::Paused => return Err(CommandError::Paused),
+            Condition::Failed(cause) => return Err(CommandError::InError(cause.clone())),
+            Condition::Quit => torrent.condition = Condition::Active,
+            Condition::Active | Condition::DiskFull(_) => {}
+        }
+        let (job, joined) = self.auto_download(id, available_only, patient, out);
+        Ok(Done::Job { job, joined })
+    }
+
+    fn order_merge(
+        &mut self,
+        command: CommandId,
+        id: TorrentId,
+        files: Vec<usize>,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<Done>, CommandError> {
+        let torrent = self.find(id)?;
+        for &file in &files {
+            let missing = torrent.missing_of(file).collect::<Vec<_>>();
+            if !missing.is_empty() {
+                let named = missing.iter().take(20);
+                return Err(CommandError::MergeIncomplete {
+                    file: torrent.metainfo.files[file].joined(),
+                    missing: missing.len(),
+                    names: named.map(|&piece| torrent.metainfo.chunk_name(piece)).collect(),
+                });
+            }
+        }
+        let merge = self.next_id();
+        self.merges.insert(merge, super::MergeFor::Command(command, id));
+        out.push(Action::Merge { torrent: id, merge, files });
+        Ok(None)
+    }
+
+    fn order_verify(&mut self, id: TorrentId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
+        if self.find(id)?.checking > 0 {
+            return Err(CommandError::Checking);
+        }
+        let job = self.verify(id, out);
+        Ok(Done::Job { job, joined: false })
+    }
+
+    fn pause(&mut self, id: TorrentId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
+        let torrent = self.find_active(id)?;
+        let (announced, download) = (torrent.announcing.is_wanted(), torrent.auto_download);
+        self.leave_torrent(id, Condition::Paused, out);
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.resume_announcing = announced;
+        }
+        // The auto_download waits; what an operator asked of one peer cannot.
+        let jobs = self.jobs.values().filter(|job| job.torrent == Some(id) && job.is_running());
+        let jobs = jobs.map(|job| job.id).filter(|job| Some(*job) != download).collect::<Vec<_>>();
+        for job in jobs {
+            if self.jobs[&job].kind != super::view::JobKind::Verify {
+                self.cancel(job, CommandError::Paused, out);
+            }
+        }
+        Ok(Done::Ok)
+    }
+
+    fn resume(&mut self, id: TorrentId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
+        let now = self.now;
+        let torrent = self.find(id)?;
+        match torrent.condition {
+            Condition::Quit => return Err(CommandError::HasQuit),
+            Condition::Active => return Ok(Done::Ok),
+            Condition::Paused | Condition::DiskFull(_) | Condition::Failed(_) => {}
+        }
+        torrent.condition = Condition::Active;
+        torrent.book.retry_all();
+        if std::mem::take(&mut torrent.resume_announcing) {
+            torrent.announcing.want(now);
+        }
+        notify(out, Notice::TorrentChanged(id));
+        self.update_interests(id, out);
+        self.dirty.insert(id);
+        Ok(Done::Ok)
+    }
+
+    fn remove(
+        &mut self,
+        id: TorrentId,
+        delete_data: bool,
+        out: &mut Vec<Action>,
+    ) -> Result<Done, CommandError> {
+        self.find(id)?;
+        self.stop(id, Condition::Quit, &CommandError::UnknownTorrent, out);
+        // `stopped` is said at once or not at all: nobody is here to hear the answer.
+        self.announce_due(id, out);
+        for timer in
+            [Timer::Announce(id), Timer::Redial(id), Timer::Deferred(id), Timer::DiskRetry(id)]
+        {
+            self.timers.clear(timer);
+        }
+        self.drop_merges(id, out);
+        if let Some(torrent) = self.torrents.remove(&id) {
+            self.by_hash.remove(&torrent.metainfo.info_hash);
+        }
+        self.dirty.remove(&id);
+        self.leases.retain(|_, lease| lease.torrent != id);
+        if self.round.as_ref().is_some_and(|round| round.is_of(id)) {
+            self.round = None;
+        }
+        notify(out, Notice::TorrentRemoved { torrent: id, delete_data });
+        Ok(Done::Ok)
+    }
+
+    fn drop_merges(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let of = |merge: &super::MergeFor| match merge {
+            super::MergeFor::Command(_, torrent) => *torrent == id,
+            super::MergeFor::Job(_) => false,
+        };
+        let waiting = self.merges.iter().filter(|(_, merge)| of(merge)).map(|(&n, _)| n);
+        for n in waiting.collect::<Vec<_>>() {
+            if let Some(super::MergeFor::Command(command, _)) = self.merges.remove(&n) {
+                reply(out, command, Err(CommandError::UnknownTorrent));
+            }
+        }
+    }
+
+    fn order_cancel(&mut self, job: JobId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
+        match self.jobs.get(&job) {
+            None => Err(CommandError::UnknownJob(job)),
+            Some(state) if !state.is_running() => Err(CommandError::JobEnded(job)),
+            Some(_) => {
+                self.cancel(job, CommandError::Cancelled, out);
+                Ok(Done::Ok)
+            }
+        }
+    }
+}

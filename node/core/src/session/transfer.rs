@@ -1,0 +1,441 @@
+//! What became of leases and pieces: progress, ends, verification, blame, losses.
+
+use super::{
+    Action, Session,
+    command::CommandError,
+    event::{BlockDigest, PieceOutcome},
+    fault::CloseCause,
+    notice::Notice,
+    notify,
+    timers::Timer,
+};
+use crate::{
+    ids::{ConnId, LeaseId, PieceIndex, TorrentId},
+    torrent::{
+        Condition,
+        blame::{Sentence, Suspect},
+    },
+    wire::{Message, PeerFault, fault::Misbehaved},
+};
+
+/// How long a full disk is left alone before it is tried again.
+const DISK_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Session {
+    pub(super) fn on_progress(
+        &mut self,
+        conn: ConnId,
+        lease: LeaseId,
+        bytes: u32,
+        latency_us: u64,
+    ) {
+        self.count_received(conn, lease, bytes);
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.latency(latency_us);
+        }
+    }
+
+    /// Counts payload of a lease in everything that counts payload.
+    fn count_received(&mut self, conn: ConnId, lease: LeaseId, bytes: u32) {
+        let Some(record) = self.leases.get_mut(&lease) else { return };
+        let bytes = bytes.min(record.len - record.received);
+        record.received += bytes;
+        let bytes = u64::from(bytes);
+        if let Some(torrent) = self.torrents.get_mut(&record.torrent) {
+            torrent.downloaded += bytes;
+            torrent.rate_in.add(bytes);
+        }
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.last_heard = self.now;
+        if bytes == 0 {
+            return;
+        }
+        state.last_progress = self.now;
+        state.downloaded += bytes;
+        state.received_since += bytes;
+        state.outstanding = state.outstanding.saturating_sub(bytes);
+        state.rate_in.add(bytes);
+        if state.snubbed {
+            state.snubbed = false;
+            self.dirty.insert(state.torrent);
+        }
+    }
+
+    pub(super) fn on_extent_received(
+        &mut self,
+        conn: ConnId,
+        lease: LeaseId,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(rest) = self.leases.get(&lease).map(|record| record.len - record.received) else {
+            return;
+        };
+        // What the last progress report did not cover yet; a buffer begun by another peer, or
+        // padding, makes it less than the rest, which evens out in the rates.
+        self.count_received(conn, lease, rest);
+        let Some(record) = self.end_lease(lease) else { return };
+        let (id, piece) = (record.torrent, record.piece);
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.grow();
+        }
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        self.dirty.insert(id);
+        let Some(received) = torrent.pieces.received(piece, record.extent, lease) else {
+            torrent.wasted += u64::from(record.len);
+            return;
+        };
+        if received.complete {
+            let compare = torrent.blame.on_trial(piece);
+            out.push(Action::VerifyAndWrite { torrent: id, piece, compare });
+        }
+        if let Some(loser) = received.loser {
+            self.revoke(loser.lease, out);
+        }
+    }
+
+    pub(super) fn on_lease_ended(
+        &mut self,
+        conn: ConnId,
+        lease: LeaseId,
+        filled: u32,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(record) = self.end_lease(lease) else { return };
+        let (id, piece, extent) = (record.torrent, record.piece, record.extent);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        self.dirty.insert(id);
+        let fetched = torrent.pieces.opened(piece).is_some();
+        if !fetched || !torrent.pieces.ended(piece, extent, lease, filled) {
+            torrent.wasted += u64::from(record.received);
+            return;
+        }
+        if filled == 0 {
+            torrent.wasted += u64::from(record.received);
+        }
+        let only = torrent.pieces.opened(piece).and_then(|open| open.only);
+        if only == Some(conn) && !self.conns.contains_key(&conn) {
+            // The only one that may fetch it is gone.
+            torrent.blame.dismiss_witness(piece, conn);
+            self.give_up(id, piece, out);
+        }
+    }
+
+    /// Takes a lease out of the books.
+    fn end_lease(&mut self, lease: LeaseId) -> Option<super::LeaseRecord> {
+        let record = self.leases.remove(&lease)?;
+        if let Some(state) = self.conns.get_mut(&record.conn) {
+            state.leases.remove(&lease);
+            let left = u64::from(record.len - record.received);
+            state.outstanding = state.outstanding.saturating_sub(left);
+        }
+        Some(record)
+    }
+
+    pub(super) fn on_wasted(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.last_heard = self.now;
+        if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+            torrent.wasted += bytes;
+        }
+    }
+
+    pub(super) fn on_uploaded(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.last_heard = self.now;
+        state.uploaded += bytes;
+        state.rate_out.add(bytes);
+        if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+            torrent.uploaded += bytes;
+            torrent.rate_out.add(bytes);
+        }
+    }
+
+    pub(super) fn on_piece_verified(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        outcome: PieceOutcome,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if !torrent.pieces.is_verifying(piece) {
+            return;
+        }
+        self.dirty.insert(id);
+        match outcome {
+            PieceOutcome::Written { blocks } => self.on_written(id, piece, &blocks, out),
+            PieceOutcome::Mismatch { blocks } => self.on_mismatch(id, piece, blocks, out),
+            PieceOutcome::DiskFull { cause } => {
+                self.give_up(id, piece, out);
+                self.on_disk_trouble(id, Condition::DiskFull(cause), out);
+            }
+            PieceOutcome::DiskError { cause } => {
+                self.give_up(id, piece, out);
+                self.on_disk_trouble(id, Condition::Failed(cause), out);
+            }
+        }
+    }
+
+    fn on_written(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        blocks: &[BlockDigest],
+        out: &mut Vec<Action>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let bytes = torrent.content_of(piece);
+        let sender = torrent.pieces.verified(piece);
+        let by = sender.and_then(|conn| torrent.blame.contributor(piece, conn));
+        let guilty = torrent.blame.passed(piece, blocks);
+        if let Some(by) = by {
+            self.credit(id, by, bytes);
+        }
+        self.now_have(id, piece, out);
+        for suspect in guilty {
+            self.charge(id, piece, suspect, out);
+        }
+        self.request_done(id, piece, &Ok(()), out);
+        self.completed_if_whole(id, out);
+    }
+
+    /// Counts a verified piece for who sent it.
+    fn credit(&mut self, id: TorrentId, by: Suspect, bytes: u64) {
+        if let Some(state) = self.conns.get_mut(&by.conn) {
+            state.fail_streak = 0;
+            state.verified_pieces += 1;
+            state.verified_bytes += bytes;
+        }
+        let job = self.torrents[&id].auto_download;
+        if let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) {
+            let served = job.served.entry(by.addr).or_insert((0, 0));
+            served.0 += 1;
+            served.1 += bytes;
+        }
+    }
+
+    /// A piece is had: it is told, served and no longer wanted.
+    pub(super) fn now_have(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.done_bytes += torrent.content_of(piece);
+        notify(out, Notice::PieceHave { torrent: id, piece });
+        for conn in &torrent.conns {
+            let Some(state) = self.conns.get_mut(conn) else { continue };
+            if state.have.get(piece) {
+                state.interesting = state.interesting.saturating_sub(1);
+            } else {
+                out.push(Action::Send { conn: *conn, message: Message::Have(piece) });
+            }
+        }
+    }
+
+    /// Draws the consequences where every piece is had.
+    pub(super) fn completed_if_whole(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if !torrent.is_complete() {
+            return;
+        }
+        torrent.announcing.completed(self.now);
+        notify(out, Notice::TorrentChanged(id));
+        self.update_interests(id, out);
+        for conn in self.torrents[&id].conns.clone() {
+            self.part_if_both_complete(conn, out);
+        }
+        self.dirty.insert(id);
+    }
+
+    fn on_mismatch(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        blocks: Vec<BlockDigest>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.failed_pieces += 1;
+        torrent.wasted += u64::from(torrent.metainfo.layout().piece_size(piece));
+        let guilty = torrent.blame.failed(piece, blocks);
+        self.give_up(id, piece, out);
+        for suspect in guilty {
+            self.charge(id, piece, suspect, out);
+        }
+        let name = self.torrents[&id].metainfo.chunk_name(piece);
+        self.request_done(id, piece, &Err(CommandError::BadChunk(name)), out);
+    }
+
+    /// Charges a peer with bad data; the second time it is banned for the torrent.
+    fn charge(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        suspect: Suspect,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let sentence = torrent.blame.charge(suspect);
+        let Suspect { conn, peer_id, addr } = suspect;
+        let reason = format!("bad data in chunk {}", torrent.metainfo.chunk_name(piece));
+        let news = super::notice::PeerNews { torrent: id, conn, addr, peer_id, reason };
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.failures += 1;
+            state.fail_streak += 1;
+        }
+        match sentence {
+            Sentence::Charged => notify(out, Notice::PeerCharged(news)),
+            Sentence::Banned => {
+                notify(out, Notice::PeerBanned(news));
+                let fault = PeerFault::from(Misbehaved::CorruptPiece { piece: piece.0 });
+                // It may have come back under the same id.
+                let conns = self.torrents[&id].conns.iter().copied();
+                let same = conns.filter(|c| self.conns[c].peer_id == peer_id).collect::<Vec<_>>();
+                for conn in same {
+                    self.close(conn, CloseCause::Fault(fault.clone()), out);
+                }
+            }
+        }
+    }
+
+    /// Gives up a piece that is being fetched: missing again, nothing of it is kept.
+    pub(super) fn give_up(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let holders = torrent.pieces.give_up(piece);
+        torrent.picker.insert(piece);
+        torrent.blame.clear(piece);
+        for holder in holders {
+            self.revoke(holder.lease, out);
+        }
+        out.push(Action::DropPiece { torrent: id, piece });
+        self.dirty.insert(id);
+    }
+
+    /// Gives up every piece that is being fetched, apart from those being verified.
+    pub(super) fn give_up_all(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        let open = torrent.pieces.open().map(|(piece, _)| piece);
+        let open = open.filter(|&piece| !torrent.pieces.is_verifying(piece)).collect::<Vec<_>>();
+        for piece in open {
+            self.give_up(id, piece, out);
+        }
+    }
+
+    fn on_disk_trouble(&mut self, id: TorrentId, condition: Condition, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let (what, cause) = match &condition {
+            Condition::DiskFull(cause) => ("disk_full", cause.clone()),
+            Condition::Failed(cause) => ("io_error", cause.clone()),
+            Condition::Active | Condition::Paused | Condition::Quit => return,
+        };
+        if !torrent.takes_part() || torrent.condition == condition {
+            return;
+        }
+        torrent.condition = condition;
+        notify(out, Notice::Disk { torrent: id, what, cause: cause.clone() });
+        notify(out, Notice::TorrentChanged(id));
+        self.give_up_all(id, out);
+        match what {
+            "disk_full" => self.timers.set(Timer::DiskRetry(id), self.now + DISK_RETRY),
+            _ => self.fail_jobs(id, &CommandError::Disk(cause), out),
+        }
+    }
+
+    pub(super) fn on_disk_retry(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if matches!(torrent.condition, Condition::DiskFull(_)) {
+            torrent.condition = Condition::Active;
+            self.dirty.insert(id);
+            self.update_interests(id, out);
+        }
+    }
+
+    pub(super) fn on_piece_checked(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        good: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if !torrent.pieces.is_checking(piece) {
+            return;
+        }
+        torrent.checking -= 1;
+        let last = torrent.checking == 0;
+        if good {
+            torrent.pieces.found(piece);
+            self.now_have(id, piece, out);
+        } else {
+            torrent.pieces.lost(piece);
+            torrent.picker.insert(piece);
+        }
+        self.verified_one(id, piece, good, out);
+        if last {
+            self.dirty.insert(id);
+            notify(out, Notice::TorrentChanged(id));
+            self.update_interests(id, out);
+            self.completed_if_whole(id, out);
+        }
+    }
+
+    pub(super) fn on_pieces_doubtful(
+        &mut self,
+        id: TorrentId,
+        pieces: &[PieceIndex],
+        cause: String,
+        out: &mut Vec<Action>,
+    ) {
+        let doubtful = self.forget_pieces(id, pieces, out);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if doubtful.is_empty() {
+            return;
+        }
+        for &piece in &doubtful {
+            torrent.pieces.check(piece);
+            torrent.picker.remove(piece);
+        }
+        torrent.checking += doubtful.len() as u32;
+        notify(out, Notice::Disk { torrent: id, what: "changed", cause });
+        notify(out, Notice::TorrentChanged(id));
+        out.push(Action::CheckPieces { torrent: id, pieces: doubtful });
+        self.dirty.insert(id);
+    }
+
+    pub(super) fn on_pieces_lost(
+        &mut self,
+        id: TorrentId,
+        pieces: &[PieceIndex],
+        cause: String,
+        out: &mut Vec<Action>,
+    ) {
+        if self.forget_pieces(id, pieces, out).is_empty() {
+            return;
+        }
+        notify(out, Notice::Disk { torrent: id, what: "io_error", cause });
+        notify(out, Notice::TorrentChanged(id));
+        self.update_interests(id, out);
+        self.dirty.insert(id);
+    }
+
+    /// Pieces that were had become missing; returns those that were.
+    fn forget_pieces(
+        &mut self,
+        id: TorrentId,
+        pieces: &[PieceIndex],
+        out: &mut Vec<Action>,
+    ) -> Vec<PieceIndex> {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return Vec::new() };
+        let had = pieces.iter().copied().filter(|&piece| torrent.have().get(piece));
+        let had = had.collect::<Vec<_>>();
+        for &piece in &had {
+            torrent.pieces.lost(piece);
+            torrent.picker.insert(piece);
+            torrent.done_bytes -= torrent.content_of(piece);
+            for conn in &torrent.conns {
+                if let Some(state) = self.conns.get_mut(conn).filter(|s| s.have.get(piece)) {
+                    state.interesting += 1;
+                }
+            }
+            notify(out, Notice::PieceLost { torrent: id, piece });
+        }
+        had
+    }
+}
