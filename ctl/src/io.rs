@@ -74,6 +74,12 @@ impl Io {
         (Self::new(stdin, stdout.clone(), stderr.clone()), stdout, stderr)
     }
 
+    /// With other ends counting as terminals.
+    #[must_use]
+    pub fn with_terminals(self, terminals: Terminals) -> Self {
+        Self { terminals, ..self }
+    }
+
     /// With another source of interrupts.
     #[must_use]
     pub fn interrupted_by(self, interrupt: Arc<Notify>) -> Self {

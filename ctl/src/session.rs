@@ -112,8 +112,8 @@ impl<'io> Session<'io> {
         request
     }
 
-    /// A request of a streaming call, with a time limit where one was asked for.
-    pub(crate) fn stream_request<T>(&self, message: T) -> Request<T> {
+    /// A request of a call that may take long, with a time limit where one was asked for.
+    pub(crate) fn long_request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(left) = self.time_left() {
             request.set_timeout(left);
@@ -134,6 +134,14 @@ impl<'io> Session<'io> {
             Ok(Err(status)) => Err(Failure::status(&status)),
             Err(_) => Err(self.too_late()),
         }
+    }
+
+    /// Waits for the reply of a call whose work is as long as its data: only `--timeout` ends it.
+    pub(crate) async fn patient<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        self.within(async { call.await.map(Response::into_inner) }).await
     }
 
     /// Waits for a streaming call to be taken up.
@@ -229,8 +237,15 @@ impl<'io> Session<'io> {
             .map_err(|e| Failure::stdio(&e))
     }
 
-    /// Says a line on standard error. Nobody listening there is no failure of the command.
+    /// Says a line on standard error beside a table; JSON speaks for itself.
     pub(crate) fn say(&mut self, line: &str) {
+        if self.format == Format::Table {
+            self.ask(line);
+        }
+    }
+
+    /// Puts a line to a person. Nobody listening there is no failure of the command.
+    pub(crate) fn ask(&mut self, line: &str) {
         let _ = writeln!(self.io.stderr, "{}", clean(line));
         let _ = self.io.stderr.flush();
     }

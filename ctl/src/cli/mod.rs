@@ -39,7 +39,7 @@ pub struct Global {
     /// How replies are written [default: table]
     #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
     pub format: Option<Format>,
-    /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams]
+    /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams and merges]
     #[arg(long, global = true, env = "SHOAL_TIMEOUT", value_name = "D", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
 }

@@ -29,9 +29,9 @@ pub(super) async fn create(s: &mut Session<'_>, args: &CreateArgs) -> Result<(),
         return Err(Failure::already_exists(format!("{} exists", output.display()))
             .with_hint("--force replaces it"));
     }
-    let request = s.stream_request(request(args, node_path(s, "PATH", &args.path)?));
-    let mut stream = s.streaming(s.torrents().create_torrent(request)).await?;
+    let request = s.long_request(request(args, node_path(s, "PATH", &args.path)?));
     s.interrupt_note = Some(job_goes_on(None));
+    let mut stream = s.streaming(s.torrents().create_torrent(request)).await?;
     let bar = Bar::new(s);
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {

@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn follow(s: &mut Session<'_>, args: &EventsArgs) -> Result<(), Failure> {
     let kinds = args.kinds.iter().map(|&kind| v1::EventKind::from(kind).into()).collect();
-    let request = s.stream_request(v1::WatchEventsRequest {
+    let request = s.long_request(v1::WatchEventsRequest {
         torrent: s.select(args.target.torrent.as_deref()),
         kinds,
         after_revision: args.after,

@@ -263,14 +263,17 @@ fn chunk_lines(chunks: &[v1::ChunkStatus]) -> String {
         let unnamed = [format!("@{}", chunk.index)];
         let names = if chunk.names.is_empty() { &unnamed[..] } else { &chunk.names };
         for name in names {
-            text.push_str(&format!(
-                "{}: {}  {:>10}  {:>3} peers  {}\n",
+            let peers = if chunk.availability == 1 { "peer " } else { "peers" };
+            let line = format!(
+                "{}: {}  {:>10}  {:>3} {peers}  {}",
                 clean(name),
                 u8::from(chunk.have),
                 human::bytes(chunk.size_bytes.into()),
                 chunk.availability,
                 clean(&chunk.state),
-            ));
+            );
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
     }
     text

@@ -182,9 +182,9 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
 
 pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
     let torrent = s.select(selector.selected());
-    let request = s.stream_request(v1::VerifyTorrentRequest { torrent });
-    let mut stream = s.streaming(s.torrents().verify_torrent(request)).await?;
+    let request = s.long_request(v1::VerifyTorrentRequest { torrent });
     s.interrupt_note = Some(job_goes_on(None));
+    let mut stream = s.streaming(s.torrents().verify_torrent(request)).await?;
     let bar = Bar::new(s);
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
@@ -251,7 +251,7 @@ async fn confirmed(s: &mut Session<'_>, torrent: &str, with_data: bool) -> Resul
         return Err(Failure::usage("removing a torrent asks first: --yes answers"));
     }
     let what = if with_data { " and delete its merged files" } else { "" };
-    s.say(&format!("Remove {torrent}{what}? [y/N]"));
+    s.ask(&format!("Remove {torrent}{what}? [y/N]"));
     let answer = s.io.read_line().await.map_err(|e| Failure::stdio(&e))?;
     // The answer's time is not the node's.
     s.restart_clock();

@@ -16,13 +16,13 @@ pub(super) async fn request_download(
     s: &mut Session<'_>,
     args: &RequestDownloadArgs,
 ) -> Result<(), Failure> {
-    let request = s.stream_request(v1::RequestDownloadRequest {
+    let request = s.long_request(v1::RequestDownloadRequest {
         torrent: s.select(args.peer.target.torrent.as_deref()),
         peer: Session::address(&args.peer),
         chunk: args.chunk.clone(),
     });
-    let mut stream = s.streaming(s.peer().request_download(request)).await?;
     s.interrupt_note = Some(job_goes_on(None));
+    let mut stream = s.streaming(s.peer().request_download(request)).await?;
     let bar = Bar::new(s);
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
@@ -76,11 +76,11 @@ pub(super) async fn merge_chunks(
     s: &mut Session<'_>,
     args: &MergeChunksArgs,
 ) -> Result<(), Failure> {
-    let request = s.request(v1::MergeChunksRequest {
+    let request = s.long_request(v1::MergeChunksRequest {
         torrent: s.select(args.target.torrent.as_deref()),
         file: args.file.clone().unwrap_or_default(),
     });
-    let reply = s.unary(s.peer().merge_chunks(request)).await?;
+    let reply = s.patient(s.peer().merge_chunks(request)).await?;
     s.reply(&reply, |reply, _| lines(&reply.message, &reply.paths))
 }
 
@@ -98,12 +98,12 @@ pub(super) async fn auto_download(
     s: &mut Session<'_>,
     args: &AutoDownloadArgs,
 ) -> Result<(), Failure> {
-    let request = s.stream_request(v1::AutoDownloadRequest {
+    let request = s.long_request(v1::AutoDownloadRequest {
         torrent: s.select(args.target.torrent.as_deref()),
         available_only: args.available_only,
     });
-    let mut stream = s.streaming(s.peer().auto_download(request)).await?;
     s.interrupt_note = Some(job_goes_on(None));
+    let mut stream = s.streaming(s.peer().auto_download(request)).await?;
     let bar = Bar::new(s);
     let mut joined = false;
     let mut last: Option<v1::AutoDownloadResponse> = None;
