@@ -150,6 +150,7 @@ impl TorrentStore {
 
     /// Intents, moves, syncs, places: each for all files of the batch before the next.
     fn merge_batch(&self, steps: &[(usize, Step)]) -> Result<(), MergeError> {
+        self.make_target_dirs(steps)?;
         let intent = |(file, step): &(usize, Step)| match step {
             Step::Adopt(stamp) | Step::Move(stamp) => {
                 Some((*file, Some(MergeIntent { stamp: *stamp })))
@@ -160,11 +161,10 @@ impl TorrentStore {
         let hash = self.info_hash();
         self.0.store.commit(hash, &Changes { intents: &intents, ..Changes::default() })?;
         self.hold_checks(steps, 1);
-        let mut dirs = BTreeSet::new();
         let mut moved = Vec::new();
         let mut failed = None;
         for &(file, step) in steps {
-            match self.move_file(file, step, &mut dirs) {
+            match self.move_file(file, step) {
                 Ok(stamp) => moved.push((file, stamp)),
                 Err(error) => {
                     failed = Some(error);
@@ -172,7 +172,7 @@ impl TorrentStore {
                 }
             }
         }
-        let recorded = self.record_moves(&moved, &dirs);
+        let recorded = self.record_moves(&moved);
         self.hold_checks(steps, -1);
         recorded?;
         let Some(error) = failed else {
@@ -182,6 +182,17 @@ impl TorrentStore {
         let dropped: Vec<_> = left.map(|(file, _)| (*file, None)).collect();
         self.0.store.commit(hash, &Changes { intents: &dropped, ..Changes::default() })?;
         Err(error)
+    }
+
+    /// Makes the folders that files go to, durable before anything is renamed into them.
+    fn make_target_dirs(&self, steps: &[(usize, Step)]) -> Result<(), DiskError> {
+        let targets = steps.iter().map(|(file, _)| self.0.layout.location(*file, Place::Merged));
+        let parents: BTreeSet<Location> = targets.filter_map(|target| target.parent()).collect();
+        let mut dirs = BTreeSet::new();
+        for parent in parents {
+            dirs.extend(self.0.fs.create_dirs(&parent).map_err(DiskError::at(parent.path()))?);
+        }
+        self.sync_dirs(&dirs)
     }
 
     /// Keeps a look at a file from taking the moment between its two places for a change.
@@ -194,21 +205,13 @@ impl TorrentStore {
     }
 
     /// Brings a file to its place. Returns its stamp there.
-    fn move_file(
-        &self,
-        file: usize,
-        step: Step,
-        dirs: &mut BTreeSet<PathBuf>,
-    ) -> Result<FileStamp, MergeError> {
+    fn move_file(&self, file: usize, step: Step) -> Result<FileStamp, MergeError> {
         let fs = &self.0.fs;
         let target = self.0.layout.location(file, Place::Merged);
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => MergeError::Exists { path: target.path() },
             _ => DiskError::at(target.path())(error).into(),
         };
-        let parent = target.parent().unwrap_or_else(|| self.0.layout.origin());
-        dirs.extend(fs.create_dirs(&parent).map_err(DiskError::at(parent.path()))?);
-        dirs.insert(parent.path());
         let chunks = self.0.layout.location(file, Place::Chunks);
         match step {
             Step::Already | Step::Adopt(_) => {}
@@ -218,14 +221,10 @@ impl TorrentStore {
             }
             Step::Move(_) => match fs.rename(&chunks, &target) {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    let copy = self.copy_file(file, &chunks, dirs)?;
+                    let copy = self.copy_file(file, &chunks)?;
                     fs.rename(&copy, &target).map_err(failed)?;
-                    dirs.extend(copy.parent().map(|parent| parent.path()));
                 }
-                renamed => {
-                    renamed.map_err(failed)?;
-                    dirs.extend(chunks.parent().map(|parent| parent.path()));
-                }
+                renamed => renamed.map_err(failed)?,
             },
         }
         Ok(fs.stamp(&target).map_err(failed)?)
@@ -233,19 +232,14 @@ impl TorrentStore {
 
     /// Copies a file to the downloads folder's device, durable and compared, and lets the intent
     /// name the copy.
-    fn copy_file(
-        &self,
-        file: usize,
-        chunks: &Location,
-        dirs: &mut BTreeSet<PathBuf>,
-    ) -> Result<Location, MergeError> {
+    fn copy_file(&self, file: usize, chunks: &Location) -> Result<Location, MergeError> {
         let fs = &self.0.fs;
         let Some(copy) = self.0.layout.copy_location(file) else {
             return Err(MergeError::NoFile { file });
         };
         let failed = |error: io::Error| DiskError::at(copy.path())(error);
         if let Some(parent) = copy.parent() {
-            dirs.extend(fs.create_dirs(&parent).map_err(DiskError::at(parent.path()))?);
+            fs.create_dirs(&parent).map_err(DiskError::at(parent.path()))?;
         }
         match fs.remove_file(&copy) {
             // Left by a copy that was interrupted.
@@ -269,11 +263,14 @@ impl TorrentStore {
     }
 
     /// Makes moves durable and then known, and drops what they leave behind.
-    fn record_moves(
-        &self,
-        moved: &[(usize, FileStamp)],
-        dirs: &BTreeSet<PathBuf>,
-    ) -> Result<(), MergeError> {
+    fn record_moves(&self, moved: &[(usize, FileStamp)]) -> Result<(), MergeError> {
+        let folders = |place| {
+            let parent = move |&(file, _): &(usize, FileStamp)| {
+                self.0.layout.location(file, place).parent().map(|parent| parent.path())
+            };
+            moved.iter().filter_map(parent).collect::<BTreeSet<_>>()
+        };
+        let (targets, sources) = (folders(Place::Merged), folders(Place::Chunks));
         // No commit may write what it knew of these files before.
         let commits = self.0.commits.lock().unwrap_or_else(PoisonError::into_inner);
         {
@@ -284,9 +281,11 @@ impl TorrentStore {
                 ledger.moved.insert(file);
             }
         }
-        if let Err(error) = self.sync_dirs(dirs) {
+        // The new entries before the old ones are gone for good.
+        let synced = self.sync_dirs(&targets).and_then(|()| self.sync_dirs(&sources));
+        if let Err(error) = synced {
             // The files are where they are: the next commit syncs and records it.
-            self.ledger().dirty_dirs.extend(dirs.iter().cloned());
+            self.ledger().dirty_dirs.extend(targets.into_iter().chain(sources));
             return Err(error.into());
         }
         let record = |&(file, stamp): &(usize, FileStamp)| {
@@ -314,8 +313,7 @@ impl TorrentStore {
     }
 
     /// Settles the merges that an earlier life of this node began: one that reached its place is
-    /// recorded, one that did not is left to be begun again (returned second). Returns first the
-    /// files that may have changed.
+    /// recorded, one that did not is to be begun again. Returns the files of the latter.
     pub(super) fn settle_merges(&self) -> Result<Vec<usize>, OpenError> {
         let layout = &self.0.layout;
         let hash = self.info_hash();
@@ -354,11 +352,23 @@ impl TorrentStore {
             self.0.fs.sync_dir(dir).map_err(DiskError::at(dir))?;
         }
         self.0.store.commit(hash, &Changes { have: None, places: &places, intents: &settled })?;
-        for (file, _) in places {
+        Ok(again)
+    }
+
+    /// Removes what merges that were cut short left in the chunk memory of files that are in their
+    /// place as they were merged.
+    pub(super) fn remove_leftovers(&self, changed: &BTreeSet<usize>) {
+        let layout = &self.0.layout;
+        let is_merged = |file: &usize| self.ledger().files[*file].place == Place::Merged;
+        let merged = layout.files().filter(|file| is_merged(file) && !changed.contains(file));
+        let merged: Vec<_> = merged.collect();
+        if merged.is_empty() || !layout.origin().path().exists() {
+            return;
+        }
+        for file in merged {
             let _ = self.0.fs.remove_file(&layout.location(file, Place::Chunks));
         }
         self.remove_chunks_dirs();
-        Ok(again)
     }
 
     /// Removes the chunk memory's folders once no file needs them; what else is in them stays.

@@ -195,6 +195,7 @@ impl TorrentStore {
         if !empty_chunks {
             self.make_chunks_dir()?;
         }
+        self.remove_leftovers(&changed);
         for file in merge_again {
             if let Err(error) = self.merge(Some(file)) {
                 let hash = self.info_hash();

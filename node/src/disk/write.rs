@@ -119,7 +119,11 @@ impl TorrentStore {
             return Ok(open);
         }
         let open = match self.0.fs.open(at, OpenMode::Write) {
-            Ok(open) => open,
+            Ok(open) => {
+                // Made by a life of this node that ended before its length was durable.
+                self.set_whole_len(file, &open).map_err(DiskError::at(at.path()))?;
+                open
+            }
             Err(error) if is_missing(&error) => self.create_file(file, at)?,
             Err(error) => return Err(DiskError::at(at.path())(error)),
         };
@@ -137,11 +141,13 @@ impl TorrentStore {
         let open = self.0.fs.open(at, OpenMode::Create).map_err(failed)?;
         dirs.push(parent.path());
         self.ledger().dirty_dirs.extend(dirs);
-        let len = self.0.layout.file_len(file);
-        if open.metadata().map_err(failed)?.len() != len {
-            self.0.fs.set_len(&open, len).map_err(failed)?;
-        }
+        self.set_whole_len(file, &open).map_err(failed)?;
         Ok(open)
+    }
+
+    fn set_whole_len(&self, file: usize, open: &File) -> io::Result<()> {
+        let len = self.0.layout.file_len(file);
+        if open.metadata()?.len() == len { Ok(()) } else { self.0.fs.set_len(open, len) }
     }
 }
 

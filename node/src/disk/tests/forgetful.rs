@@ -91,7 +91,10 @@ impl Forgetful {
     }
 
     pub(super) fn cut_after(&self, acts: u64) {
-        self.state().power = Power::OffAfter(acts);
+        let mut state = self.state();
+        if !matches!(state.power, Power::Off) {
+            state.power = Power::OffAfter(acts);
+        }
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -294,11 +297,13 @@ impl FileSystem for Forgetful {
         let Some(node) = state.nodes.get_mut(&file.metadata()?.ino()) else {
             return Ok(());
         };
-        let unsynced = std::mem::take(&mut node.unsynced);
         if fails {
-            // As Linux does it: reported once, the pages clean, the bytes lost.
+            // As Linux does it: reported once, the pages clean, the bytes lost. The inode's new
+            // length is still to be written.
+            node.unsynced.retain(|write| matches!(write, Write::Len(_)));
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
         }
+        let unsynced = std::mem::take(&mut node.unsynced);
         unsynced.into_iter().for_each(|write| node.apply(write));
         Ok(())
     }
