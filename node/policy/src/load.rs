@@ -143,7 +143,14 @@ impl Loader {
         let failed = |error: &mlua::Error| vec![*self.failed(error, TOP_LEVEL, None, LOAD_BUDGET)];
         let sandbox =
             Sandbox::new(&self.shared, &self.meter, seed).map_err(|error| failed(&error))?;
-        let main = sandbox.compile(&self.source.source).map_err(|error| failed(&error))?;
+        let main = sandbox.compile(&self.source.source).map_err(|error| {
+            let mut failures = failed(&error);
+            // Lua calls it a run-time error where the source nests too deeply.
+            for failure in failures.iter_mut().filter(|f| f.kind == FailureKind::Runtime) {
+                failure.kind = FailureKind::Syntax;
+            }
+            failures
+        })?;
         let returned: Value = main.call(()).map_err(|error| failed(&error))?;
         let shape = Shape::read(&returned, &self.source.settings, &self.text())?;
         let vm = Vm::new(sandbox, &shape).map_err(|error| failed(&error))?;
