@@ -21,6 +21,7 @@ use crate::{
     sandbox::{Meter, Sandbox},
     script::Script,
     shape::{Entry, Shape, TOP_LEVEL},
+    shipped,
     sink::{Outlet, Sink, sanitised},
     synthetic,
     vm::{Said, Vm},
@@ -46,6 +47,20 @@ pub struct ScriptSource {
 }
 
 impl ScriptSource {
+    /// A source without settings, of seed 0.
+    #[must_use]
+    pub fn new(name: &str, file: &str, source: &[u8]) -> Self {
+        let (name, file, source) = (name.to_owned(), file.to_owned(), source.to_vec());
+        Self { name, file, source, settings: BTreeMap::new(), seed: 0 }
+    }
+
+    /// A shipped script by its name, without settings, of seed 0.
+    #[must_use]
+    pub fn shipped(name: &str) -> Option<Self> {
+        let source = shipped::find(name)?;
+        Some(Self::new(name, &format!("scripts/{name}.lua"), source.as_bytes()))
+    }
+
     /// Loads the policy: compiles it, runs its top level, checks its shape, its parameters and what
     /// it requires, calls its `init` and asks it for decisions over made-up candidates. The policy
     /// that comes out has seen none of that: it is in a fresh VM.
@@ -128,7 +143,7 @@ impl Loader {
             live.table = Some(consultation);
         }
         self.refresh(vm)?;
-        match self.ask(vm, 0, place)? {
+        match self.ask(vm, 0, &|| place.to_owned())? {
             Decision::Chosen { .. } | Decision::Abstained | Decision::Deferred(_) => Ok(()),
         }
     }
@@ -189,10 +204,11 @@ impl Loader {
         &self,
         vm: &mut Vm,
         chunk: usize,
-        place: &str,
+        place: &dyn Fn() -> String,
     ) -> Result<Decision, Box<Failure>> {
         self.meter.start(DECISION_BUDGET);
-        let failed = |error: &mlua::Error, lines| self.failed(error, place, lines, DECISION_BUDGET);
+        let failed =
+            |error: &mlua::Error, lines| self.failed(error, &place(), lines, DECISION_BUDGET);
         let count = {
             let live = self.shared.live.borrow();
             let Some(table) = &live.table else { return Ok(Decision::Abstained) };
@@ -204,13 +220,13 @@ impl Loader {
             Said::Chosen(conn, second) => self.candidate(conn).map_or_else(
                 || {
                     let message = "returned a peer that is not a candidate of this chunk";
-                    Err(self.broken(message, vm, place))
+                    Err(self.broken(message, vm, &place()))
                 },
                 |peer| Ok(Decision::Chosen { peer, reason: reason(&second) }),
             ),
             Said::Abstained => Ok(Decision::Abstained),
             Said::Deferred(ms) => Ok(Decision::Deferred(ms)),
-            Said::Broken(message) => Err(self.broken(&message, vm, place)),
+            Said::Broken(message) => Err(self.broken(&message, vm, &place())),
         }
     }
 

@@ -211,13 +211,14 @@ impl Script {
             self.loader.refresh(vm)?;
             self.fresh = true;
         }
-        let view = &consultation.chunks[chunk];
         let count = self.loader.shared.live.borrow().open.len();
-        let place = self.place;
-        // Written before it is needed: it costs less than a look at a script's one peer.
-        let torrent = &consultation.download.id.to_string()[..8];
-        let noun = if count == 1 { "candidate" } else { "candidates" };
-        let place = format!("{place}, torrent {torrent}…, chunk {}, {count} {noun}", view.piece.0);
+        let entry = self.place;
+        let place = || {
+            let torrent = &consultation.download.id.to_string()[..8];
+            let piece = consultation.chunks[chunk].piece.0;
+            let noun = if count == 1 { "candidate" } else { "candidates" };
+            format!("{entry}, torrent {torrent}…, chunk {piece}, {count} {noun}")
+        };
         let decision = self.loader.ask(vm, chunk, &place);
         let spent = self.loader.meter.spent();
         self.counters.latency.record(spent);
@@ -272,6 +273,7 @@ impl Script {
         let mut live = self.loader.shared.live.borrow_mut();
         let Some(table) = &mut live.table else { return };
         table.apply(chunk, peer);
+        self.idle.remove(&table.torrent);
         let Some(vm) = self.vm.as_mut().filter(|_| self.fresh) else { return };
         self.loader.meter.start(DECISION_SLOW);
         if vm.changed(peer, &table.peers[peer]).is_err() {

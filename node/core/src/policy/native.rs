@@ -173,12 +173,14 @@ impl<'a> Open<'a> {
     }
 
     fn weighted(self, rng: &mut Rng) -> Option<usize> {
-        let known = self.iter().filter(|(_, p)| p.rate_bps > 0);
-        let (sum, count) =
-            known.fold((0.0, 0_u32), |(sum, count), (_, p)| (sum + p.rate_bps as f64, count + 1));
-        let unknown = if count == 0 { 1.0 } else { sum / f64::from(count) };
+        let (mut sum, mut known, mut strangers) = (0.0, 0_u32, 0_u32);
+        for (_, peer) in self.iter() {
+            sum += peer.rate_bps as f64;
+            *if peer.rate_bps > 0 { &mut known } else { &mut strangers } += 1;
+        }
+        let unknown = if known == 0 { 1.0 } else { sum / f64::from(known) };
         let weight = |p: &PeerView| if p.rate_bps == 0 { unknown } else { p.rate_bps as f64 };
-        let total: f64 = self.iter().map(|(_, p)| weight(p)).sum();
+        let total = sum + unknown * f64::from(strangers);
         let mut left = rng.unit() * total;
         let mut last = None;
         for (i, peer) in self.iter() {
@@ -192,9 +194,16 @@ impl<'a> Open<'a> {
     }
 
     fn next_after(self, cursor: &mut Cursor) -> Option<usize> {
-        let later = |p: &PeerView| cursor.0.is_none_or(|last| p.id > last);
-        let next = self.iter().filter(|(_, p)| later(p)).min_by_key(|(_, p)| p.id);
-        let (i, peer) = next.or_else(|| self.iter().min_by_key(|(_, p)| p.id))?;
+        let (mut next, mut lowest): (Option<(usize, &PeerView)>, Option<(usize, &PeerView)>) =
+            (None, None);
+        for (i, peer) in self.iter() {
+            let is_later = cursor.0.is_none_or(|last| peer.id > last);
+            let place = if is_later { &mut next } else { &mut lowest };
+            if place.is_none_or(|(_, best)| peer.id < best.id) {
+                *place = Some((i, peer));
+            }
+        }
+        let (i, peer) = next.or(lowest)?;
         cursor.0 = Some(peer.id);
         Some(i)
     }

@@ -1,5 +1,7 @@
 //! The shipped scripts: they load, and the mirror of the default agrees with the default.
 
+use std::{cell::RefCell, rc::Rc};
+
 use proptest::prelude::*;
 
 use shoal_core::{
@@ -10,9 +12,13 @@ use shoal_core::{
     rng::Rng,
     time::Timestamp,
 };
-use shoal_policy::{script::Script, shipped};
+use shoal_policy::{
+    script::Script,
+    shipped,
+    sink::{LogLevel, MetricOperation, Sink},
+};
 
-use crate::support::{chosen, consultation, last_message, loaded, peer};
+use crate::support::{chosen, consultation, last_message, load_with, loaded, peer, source};
 
 fn script(name: &str) -> Script {
     loaded(shipped::find(name).unwrap())
@@ -139,5 +145,80 @@ fn two_choices_prefers_the_shorter_queue() {
         let reason = Some("fewer in flight of two".to_owned());
         let expected = Verdict::Chosen { conn: table.peers[1].conn, reason };
         assert_eq!(script.answer(&table), [expected]);
+    }
+}
+
+#[test]
+fn the_examples_of_the_manual_load() {
+    let manual = include_str!("../../../../scripts/README.md");
+    let blocks: Vec<_> = manual.split("```lua\n").skip(1).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let lua = block.split("```").next().unwrap();
+        let mut script = loaded(lua);
+        assert!(script.warnings().len() <= 1, "{:?}", script.warnings());
+        let verdicts = script.answer(&consultation((0..5).map(peer).collect(), 3));
+        assert!(verdicts.iter().all(|v| matches!(v, Verdict::Chosen { .. })), "{verdicts:?}");
+    }
+}
+
+/// The sorted keys of a table that an expression names, as a policy sees them.
+fn keys(expression: &str) -> Vec<String> {
+    let lua = format!(
+        "return function(ctx, peers)
+           if #peers ~= 3 then return nil end
+           for key in pairs({expression}) do log.info('%s', key) end
+         end"
+    );
+    let kept = Lines::default();
+    load_with(source(lua), kept.clone())
+        .unwrap()
+        .answer(&consultation((0..3).map(peer).collect(), 1));
+    kept.0.take()
+}
+
+#[derive(Clone, Default)]
+struct Lines(Rc<RefCell<Vec<String>>>);
+
+impl Sink for Lines {
+    fn log(&mut self, _level: LogLevel, line: &str) {
+        self.0.borrow_mut().push(line.to_owned());
+    }
+
+    fn metric(&mut self, _operation: MetricOperation, _name: &str, _value: f64) {}
+}
+
+#[test]
+fn the_types_are_what_a_policy_sees() {
+    let types = include_str!("../../../../scripts/types/shoal.d.lua");
+    for (class, expression) in
+        [("Peer", "peers[1]"), ("Chunk", "ctx.chunk"), ("Download", "ctx.download"), ("Ctx", "ctx")]
+    {
+        let start = types.split(&format!("---@class shoal.{class} ")).nth(1).unwrap();
+        let fields = start.lines().skip(1).map_while(|line| line.strip_prefix("---@field "));
+        let mut fields: Vec<_> =
+            fields.map(|field| field.split(' ').next().unwrap().to_owned()).collect();
+        fields.sort();
+        let mut seen = keys(expression);
+        if class == "Chunk" {
+            // There only where there is one.
+            seen.push("deadline_ms".to_owned());
+            seen.sort();
+        }
+        assert_eq!(fields, seen, "{class}");
+    }
+    for library in ["shoal", "log", "metric"] {
+        let prefix = format!("function {library}.");
+        let functions = types.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let mut functions: Vec<_> =
+            functions.map(|line| line.split('(').next().unwrap().to_owned()).collect();
+        if library == "shoal" {
+            functions.push("api".to_owned());
+        }
+        functions.sort();
+        assert_eq!(functions, keys(library), "{library}");
+    }
+    for feature in shoal_policy::FEATURES {
+        assert!(types.contains(&format!("\"{feature}\"")), "{feature}");
     }
 }

@@ -1,6 +1,6 @@
 //! Consultations and scripts for the tests of the policy host.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use shoal_core::{
     ids::{ConnId, InfoHash, PeerId, PieceIndex, RoundId, TorrentId},
@@ -16,13 +16,7 @@ use shoal_policy::{
 };
 
 pub(crate) fn source(lua: impl AsRef<[u8]>) -> ScriptSource {
-    ScriptSource {
-        name: "test".to_owned(),
-        file: "scripts/test.lua".to_owned(),
-        source: lua.as_ref().to_vec(),
-        settings: BTreeMap::new(),
-        seed: 1,
-    }
+    ScriptSource { seed: 1, ..ScriptSource::new("test", "scripts/test.lua", lua.as_ref()) }
 }
 
 pub(crate) fn load(lua: impl AsRef<[u8]>) -> Result<Script, Diagnostics> {
