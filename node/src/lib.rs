@@ -2,10 +2,13 @@
 
 pub mod announce;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod disk;
 pub mod exit;
 pub mod net;
+pub mod policy_host;
 pub mod rpc;
+pub mod session;
 pub mod tracker;

@@ -36,9 +36,6 @@ pub(super) struct Ledger {
     pub(super) dirty_dirs: BTreeSet<PathBuf>,
     /// Lost by a sync that failed outside a commit; the next commit says so.
     pub(super) lost: BTreeSet<PieceIndex>,
-    /// Lost by a failed sync and not written again: what can be read of them may be in memory
-    /// alone, where no later sync finds it.
-    pub(super) suspect: BTreeSet<PieceIndex>,
     /// Whether bits were removed that the database still has.
     pub(super) forgotten: bool,
     /// Files whose place record in the database is out of date.
@@ -72,7 +69,6 @@ impl Ledger {
             dirty: BTreeMap::new(),
             dirty_dirs: BTreeSet::new(),
             lost: BTreeSet::new(),
-            suspect: BTreeSet::new(),
             forgotten: false,
             moved: BTreeSet::new(),
             failed_syncs: 0,
@@ -106,7 +102,6 @@ impl Ledger {
             self.written.insert(piece);
         }
         self.lost.remove(&piece);
-        self.suspect.remove(&piece);
     }
 
     /// A piece turned out bad or gone.
@@ -119,7 +114,6 @@ impl Ledger {
     /// A sync failed: nothing uncommitted is on the disk for sure, nor ever will be.
     pub(super) fn lose_uncommitted(&mut self) {
         self.failed_syncs += 1;
-        self.suspect.extend(self.committing.iter().chain(&self.written));
         self.lost.append(&mut self.committing);
         self.lost.append(&mut self.written);
         self.dirty.clear();

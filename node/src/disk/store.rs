@@ -88,7 +88,7 @@ impl Store {
             files: FileCache::new(OPEN_FILES_MAX),
             _lock: lock,
         }));
-        store.write(super::tables::create)?;
+        store.write(|transaction| super::tables::create(transaction))?;
         Ok(store)
     }
 

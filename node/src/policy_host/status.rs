@@ -1,8 +1,41 @@
-//! What the node tells of its policy: plain values, made of what the sandbox counted.
+//! What a policy may be, and what the node tells of the one in force: plain values.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use crate::session::handle::ScriptKind;
+use serde::{Deserialize, Serialize};
+use shoal_core::policy::native::Native;
+
+/// A policy to be put in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PolicyChoice {
+    /// A native one.
+    Native(Native),
+    /// A script.
+    Script(ScriptChoice),
+}
+
+/// A script to be put in force.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScriptChoice {
+    /// What to call it: its file name, `fast.lua`.
+    pub name: String,
+    /// Whose it is.
+    pub kind: ScriptKind,
+    /// Lua source.
+    pub source: String,
+    /// Parameters, as text.
+    pub params: BTreeMap<String, String>,
+}
+
+/// Whose script a policy is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScriptKind {
+    /// It comes with shoal.
+    Shipped,
+    /// The operator's own.
+    Custom,
+}
 
 /// What kind a policy is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

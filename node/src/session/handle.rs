@@ -4,12 +4,12 @@
 //! out whether or not its caller still waits: the loop never depends on the receiver.
 //! Never here: state, or how anything is done.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use shoal_core::{
     ids::{InfoHash, JobId, PeerId, TorrentId},
     metainfo::{MetainfoError, create::Pad},
-    policy::{Labels, native::Native},
+    policy::Labels,
     session::{
         Session,
         command::{Command, CommandError, Done},
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    policy_host::{PolicyHost, PolicyRefusal, PolicySet, PolicyStatus},
+    policy_host::{PolicyChoice, PolicyHost, PolicyRefusal, PolicySet, PolicyStatus},
 };
 
 /// A handle on the node's session. Cheap to clone; goes stale once the node has shut down.
@@ -198,38 +198,6 @@ pub enum CreateError {
     /// The session refused the job.
     #[error(transparent)]
     Command(CommandError),
-}
-
-/// A policy to be put in force.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PolicyChoice {
-    /// A native one.
-    Native(Native),
-    /// A script.
-    Script(ScriptChoice),
-}
-
-/// A script to be put in force.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScriptChoice {
-    /// What to call it: its file name, `fast.lua`.
-    pub name: String,
-    /// Whose it is.
-    pub kind: ScriptKind,
-    /// Lua source.
-    pub source: String,
-    /// Parameters, as text.
-    pub params: BTreeMap<String, String>,
-}
-
-/// Whose script a policy is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScriptKind {
-    /// It comes with shoal.
-    Shipped,
-    /// The operator's own.
-    Custom,
 }
 
 /// Why a policy was not put in force. The old one stays.

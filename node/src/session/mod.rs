@@ -1,0 +1,46 @@
+//! The tokio shell around the core's [`Session`](shoal_core::session::Session): one loop that owns
+//! it, and the rooms that do what takes time.
+//!
+//! | file | what |
+//! |---|---|
+//! | `start` | the beginning: store, sockets, kept torrents |
+//! | `handle` | the door for the control surface |
+//! | `run` | the loop |
+//! | `perform` | carrying out actions |
+//! | `adding`, `opening` | torrents coming and going |
+//! | `creation` | torrents being made |
+//! | `fetching` | the buffers of pieces being fetched |
+//! | `disk_rooms`, `piece_work` | the disk threads, and their work on pieces |
+//! | `notices` | what is told and kept of what changed |
+//! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
+//! | `policy` | the policy in force |
+//! | `event_hub`, `job_watch` | who follows what |
+//! | `shutdown` | the end |
+//!
+//! Never here: a decision about peers or pieces, or gRPC.
+
+mod adding;
+mod creation;
+mod disk_rooms;
+pub mod event_hub;
+mod fetching;
+pub mod handle;
+mod housekeeping;
+mod inbox;
+pub mod job_watch;
+mod notices;
+mod opening;
+mod perform;
+mod piece_work;
+mod policy;
+mod run;
+pub mod shutdown;
+pub mod start;
+#[cfg(test)]
+mod tests;
+mod torrents;
+
+pub use event_hub::{EventHub, NewEvent, NodeEvent, Subscription};
+pub use handle::SessionHandle;
+pub use shutdown::ShutdownReport;
+pub use start::{Running, SessionOptions, StartError, start};

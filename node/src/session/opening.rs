@@ -1,0 +1,199 @@
+//! Opening torrents on a disk thread: metainfo read, data looked at, record written.
+//!
+//! Never here: the loop's state; everything comes in and goes out by value.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use shoal_core::{
+    ids::InfoHash,
+    metainfo::{FileKind, Metainfo},
+    session::{command::Resume, event::Opened},
+};
+
+use super::{
+    handle::{AddError, AddSource, TorrentPlace},
+    inbox::chunks_dir,
+};
+use crate::disk::{
+    DiskError, LayoutError, OpenError, Place, Placement, RealFileSystem, Store, TorrentRecord,
+    TorrentStore,
+};
+
+/// The key of [`TorrentRecord::extra`] that says that a torrent was quit.
+const QUIT: &str = "quit";
+
+/// Where torrents are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Folders {
+    pub(super) downloads: Arc<Path>,
+    /// The folder of the chunk memories.
+    pub(super) chunks: Arc<Path>,
+}
+
+/// A torrent whose data is open.
+pub(super) struct OpenedTorrent {
+    pub(super) metainfo: Arc<Metainfo>,
+    pub(super) store: TorrentStore,
+    pub(super) opened: Opened,
+    pub(super) resume: Resume,
+    /// Its record was written by this opening, and goes again where the session refuses it.
+    pub(super) fresh: bool,
+}
+
+/// Opens the data of a torrent that is new here, and writes its record.
+pub(super) fn open_new(
+    store: &Store,
+    folders: &Folders,
+    metainfo: Arc<Metainfo>,
+    bytes: &[u8],
+    source: AddSource,
+) -> Result<OpenedTorrent, AddError> {
+    let placement = match source {
+        AddSource::Download => Placement::Downloads {
+            chunks_dir: chunks_dir(&folders.chunks, metainfo.info_hash),
+            downloads: folders.downloads.to_path_buf(),
+        },
+        AddSource::Seed(path) => Placement::Seed { path },
+    };
+    let is_seed = matches!(placement, Placement::Seed { .. });
+    let mut record = TorrentRecord::new(placement);
+    record.seed_only = is_seed;
+    let opened = open(store, metainfo.clone(), &record)?;
+    if is_seed {
+        check_seed(&opened.store, &metainfo)?;
+    }
+    let put = store.put_torrent(metainfo.info_hash, &record, bytes);
+    put.map_err(|error| AddError::Disk(error.to_string()))?;
+    Ok(OpenedTorrent { fresh: true, ..opened })
+}
+
+/// Opens every torrent that the store keeps. Those that cannot be opened are named, stay kept, and
+/// are tried again at the next start.
+pub(super) fn restore(store: &Store) -> Vec<(InfoHash, Result<OpenedTorrent, String>)> {
+    let records = match store.torrents() {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(%error, "the kept torrents cannot be read");
+            return Vec::new();
+        }
+    };
+    let restored = |(hash, record): (InfoHash, TorrentRecord)| (hash, reopen(store, hash, &record));
+    records.into_iter().map(restored).collect()
+}
+
+fn reopen(store: &Store, hash: InfoHash, record: &TorrentRecord) -> Result<OpenedTorrent, String> {
+    let bytes = store.metainfo(hash).map_err(|error| error.to_string())?;
+    let bytes = bytes.ok_or("its metainfo file is gone")?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|error| error.to_string())?;
+    if metainfo.info_hash != hash {
+        return Err(format!("its metainfo file is that of {}", metainfo.info_hash));
+    }
+    open(store, Arc::new(metainfo), record).map_err(|error| error.to_string())
+}
+
+fn open(
+    store: &Store,
+    metainfo: Arc<Metainfo>,
+    record: &TorrentRecord,
+) -> Result<OpenedTorrent, AddError> {
+    let files = Arc::new(RealFileSystem);
+    let opened = TorrentStore::open(store, metainfo.clone(), record.placement.clone(), files);
+    let (torrent, found) = opened.map_err(open_error)?;
+    let opened = Opened {
+        have: found.have,
+        unverified: found.unverified,
+        downloaded: record.downloaded_bytes,
+        uploaded: record.uploaded_bytes,
+    };
+    let resume = Resume {
+        announce: record.tracker_connected,
+        auto_download: record.auto_download,
+        paused: record.paused,
+        quit: record.extra.get(QUIT).and_then(serde_json::Value::as_bool).unwrap_or(false),
+    };
+    Ok(OpenedTorrent { metainfo, store: torrent, opened, resume, fresh: false })
+}
+
+/// Writes what of a torrent's conduct survives a restart into its record.
+pub(super) fn remember(record: &mut TorrentRecord, resume: Resume) {
+    record.tracker_connected = resume.announce;
+    record.auto_download = resume.auto_download;
+    record.paused = resume.paused;
+    record.extra.insert(QUIT.to_owned(), resume.quit.into());
+}
+
+/// Whether every file to be seeded is there with its length.
+fn check_seed(store: &TorrentStore, metainfo: &Metainfo) -> Result<(), AddError> {
+    for (index, file) in metainfo.files.iter().enumerate() {
+        let Some((_, path)) = store.place_of(index) else { continue };
+        let wrong = |cause: String| AddError::Seed { path: path.clone(), cause };
+        let found = fs::metadata(&path).map_err(|error| wrong(plain(&error)))?;
+        if !found.is_file() {
+            return Err(wrong("is not a file".to_owned()));
+        }
+        if found.len() != file.len {
+            return Err(wrong(format!(
+                "has {} bytes where the torrent has {}",
+                found.len(),
+                file.len
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where the data of a torrent is.
+pub(super) fn place(store: &TorrentStore) -> TorrentPlace {
+    let metainfo = store.metainfo();
+    let places: Vec<_> = (0..metainfo.files.len()).map(|file| store.place_of(file)).collect();
+    let in_place = |place: &Option<(Place, PathBuf)>| {
+        place.as_ref().is_some_and(|(place, _)| *place != Place::Chunks)
+    };
+    let merged: Vec<bool> = places.iter().map(in_place).collect();
+    let location = match store.placement() {
+        Placement::Seed { path } => path.clone(),
+        Placement::Downloads { chunks_dir, downloads } => {
+            if merged.contains(&true) {
+                downloads.join(&metainfo.name)
+            } else {
+                chunks_dir.clone()
+            }
+        }
+    };
+    let seed = matches!(store.placement(), Placement::Seed { .. });
+    TorrentPlace { location, merged, seed }
+}
+
+/// The files of a torrent that are on a disk.
+pub(super) fn real_files(metainfo: &Metainfo) -> impl Iterator<Item = usize> + '_ {
+    let files = metainfo.files.iter().enumerate();
+    files.filter(|(_, file)| file.kind == FileKind::Regular).map(|(index, _)| index)
+}
+
+fn open_error(error: OpenError) -> AddError {
+    match error {
+        OpenError::Layout(LayoutError::Seed { path, source }) => {
+            AddError::Seed { path, cause: plain(&source) }
+        }
+        OpenError::Disk(DiskError::Io { path, source })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            AddError::Seed { path, cause: plain(&source) }
+        }
+        error @ (OpenError::Layout(_) | OpenError::Disk(_) | OpenError::Store(_)) => {
+            AddError::Disk(error.to_string())
+        }
+    }
+}
+
+/// An error of the system without its number.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => error.to_string(),
+    }
+}

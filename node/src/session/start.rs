@@ -1,0 +1,253 @@
+//! The beginning of a session: store opened, sockets bound, torrents restored, loop begun.
+//!
+//! Never here: where the options come from.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use shoal_core::{
+    config::Config,
+    ids::PeerId,
+    policy::Labels,
+    session::{Identity, Session},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    creation::Creations,
+    disk_rooms::Room,
+    event_hub::{Detail, EventHub, EventKind, NewEvent},
+    fetching::Fetching,
+    handle::{NodeFacts, SessionHandle},
+    housekeeping::Chores,
+    inbox::{INBOX_LEN, Inbox, Input},
+    job_watch::JobWatches,
+    opening::{self, Folders},
+    policy::{self, Policies},
+    run::{ReplyTo, Rooms, Shell, Waiting},
+    shutdown::ShutdownReport,
+};
+use crate::{
+    announce::{AnnounceError, Announcer, AnnouncerConfig},
+    clock::Clock,
+    disk::{Store, StoreError},
+    net::{Net, NetConfig, NetLimits},
+    policy_host::{PolicyChoice, PolicyHost},
+};
+
+/// Threads that verify, write and check pieces: one a core, at least two so that a check never
+/// holds up a write, at most so many (beyond, the disk is the bound).
+const PIECE_THREADS_MAX: usize = 8;
+/// Threads that read metainfo, open, merge and remove.
+const FILE_THREADS: usize = 2;
+/// The folder of the chunk memories below the downloads folder.
+const CHUNKS_DIR: &str = ".shoal";
+
+/// What a session is started with.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Limits and tunables.
+    pub config: Config,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// Where merged files go; made where it is missing. Absolute.
+    pub downloads: PathBuf,
+    /// The folder of the chunk memories; `<downloads>/.shoal` where absent. Absolute.
+    pub chunks: Option<PathBuf>,
+    /// Where to listen for peers; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The address given to trackers; none: the tracker takes the one it sees.
+    pub advertise: Option<IpAddr>,
+    /// Our operator's labels.
+    pub labels: Labels,
+    /// The policy to begin with; none: the one that was in force when the node last ran.
+    pub policy: Option<PolicyChoice>,
+    /// The node's clock.
+    pub clock: Clock,
+}
+
+/// Why a session did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory refuses: another node has it, or it cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder cannot be used.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The address for peers cannot be listened on.
+    #[error("cannot listen for peers on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no means to announce.
+    #[error(transparent)]
+    Announcer(#[from] AnnounceError),
+    /// The system gives no threads.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
+}
+
+/// A session that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// The door to it.
+    pub handle: SessionHandle,
+    /// Its loop. Ends after [`SessionHandle::shutdown`].
+    pub task: JoinHandle<ShutdownReport>,
+}
+
+/// Starts a session on the tokio runtime this is called in: the data runtime, never the one that
+/// serves gRPC. When it returns every kept torrent is there.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub async fn start(options: SessionOptions) -> Result<Running, StartError> {
+    let chunks = options.chunks.clone().unwrap_or_else(|| options.downloads.join(CHUNKS_DIR));
+    let folders =
+        Folders { downloads: Arc::from(options.downloads.as_path()), chunks: Arc::from(chunks) };
+    let (state_dir, made) = (options.state_dir.clone(), folders.clone());
+    let opened = tokio::task::spawn_blocking(move || open(&state_dir, &made)).await;
+    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    let (inbox, inputs) = Inbox::new();
+    let (net_reports, peers) = mpsc::channel(INBOX_LEN);
+    let wanted = options.policy.clone();
+    let mut shell = build(options, folders, &opened, inbox.clone(), net_reports)?;
+    for (hash, torrent) in opened.torrents {
+        match torrent {
+            Ok(torrent) => shell.add(Box::new(torrent), ReplyTo::Nobody),
+            Err(cause) => {
+                tracing::error!(torrent = %hash, cause, "a kept torrent cannot be opened");
+                shell.events.emit(NewEvent {
+                    kind: EventKind::Disk,
+                    what: "io_error",
+                    torrent: None,
+                    info_hash: Some(hash),
+                    message: format!("{hash} cannot be opened: {cause}"),
+                    detail: Detail::None,
+                });
+            }
+        }
+    }
+    if let Some(choice) = wanted.or(opened.policy) {
+        shell.set_policy(choice, None);
+    }
+    let handle = SessionHandle {
+        inbox,
+        events: shell.events.clone(),
+        jobs: shell.jobs.clone(),
+        policy: shell.policies.host.clone(),
+        facts: shell.facts.clone(),
+    };
+    // Boxed: the loop's state is large, and the task keeps it where it is.
+    let task = tokio::spawn(Box::pin(shell.run(inputs, peers)));
+    Ok(Running { handle, task })
+}
+
+/// What the disk had to say at the start.
+struct AtStart {
+    store: Store,
+    peer_id: PeerId,
+    torrents: Vec<(shoal_core::ids::InfoHash, Result<opening::OpenedTorrent, String>)>,
+    policy: Option<PolicyChoice>,
+}
+
+fn open(state_dir: &Path, folders: &Folders) -> Result<AtStart, StartError> {
+    let store = Store::open(state_dir)?;
+    for folder in [&folders.downloads, &folders.chunks] {
+        let failed = |source| StartError::Folder { path: folder.to_path_buf(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut peer_id = [0; 20];
+    peer_id[..8].copy_from_slice(&PeerId::PREFIX);
+    peer_id[8..].copy_from_slice(&store.peer_id_seed()?);
+    let torrents = opening::restore(&store);
+    let policy = policy::kept(&store);
+    Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, policy })
+}
+
+fn build(
+    options: SessionOptions,
+    folders: Folders,
+    opened: &AtStart,
+    inbox: Inbox,
+    net_reports: mpsc::Sender<crate::net::NetEvent>,
+) -> Result<Shell, StartError> {
+    let SessionOptions { config, listen, clock, .. } = options;
+    let limits = NetLimits::of(&config);
+    let net_config = NetConfig { listen, peer_id: opened.peer_id, limits };
+    let failed = |source| StartError::Listen { addr: listen, source };
+    let net = Net::start(net_config, net_reports).map_err(failed)?;
+    let listen_addr = net.local_addr();
+    let labels = Arc::new(options.labels);
+    let identity = Identity {
+        peer_id: opened.peer_id,
+        listen_port: listen_addr.port(),
+        advertise: options.advertise,
+        labels: labels.clone(),
+    };
+    let announcer = Announcer::new(AnnouncerConfig {
+        local_address: Some(listen.ip()).filter(|ip| !ip.is_unspecified()),
+        timeout: config.announce_timeout,
+        ..AnnouncerConfig::default()
+    })?;
+    let policy_inbox = inbox.clone();
+    let tell = Arc::new(move |news| policy_inbox.tell(Input::Policy(news)));
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let rooms = Rooms {
+        pieces: room("pieces", cores.clamp(2, PIECE_THREADS_MAX))?,
+        files: room("files", FILE_THREADS)?,
+        store: room("store", 1)?,
+    };
+    let facts = Arc::new(NodeFacts {
+        peer_id: opened.peer_id,
+        listen_addr,
+        labels,
+        downloads_dir: folders.downloads.to_path_buf(),
+        state_dir: options.state_dir,
+        clock,
+    });
+    let budget = config.buffer_budget_bytes;
+    let epoch = format!("{:016x}", fastrand::u64(..));
+    Ok(Shell {
+        session: Session::new(config, identity, fastrand::u64(..), clock.now()),
+        clock,
+        net,
+        inbox,
+        store: opened.store.clone(),
+        folders,
+        facts,
+        rooms,
+        announcer,
+        tasks: TaskTracker::new(),
+        events: EventHub::new(epoch),
+        jobs: JobWatches::default(),
+        torrents: std::collections::BTreeMap::new(),
+        fetching: Fetching::new(budget),
+        waiting: Waiting::default(),
+        creations: Creations::default(),
+        policies: Policies::new(PolicyHost::new(clock, tell)),
+        chores: Chores::default(),
+        actions: Vec::new(),
+        later: Vec::new(),
+        arriving: None,
+        stopping: None,
+    })
+}
+
+fn room(name: &str, threads: usize) -> Result<Room, StartError> {
+    Room::new(name, threads).map_err(StartError::Threads)
+}
