@@ -310,9 +310,11 @@ impl<'a> Hashing<'a> {
                 Some((index, file)) if *index == slice.file => &*file,
                 _ => &open.insert((slice.file, found.open()?)).1,
             };
-            file.read_exact_at(now, slice.file_offset).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => CreateError::Changed { path: found.path.clone() },
-                _ => DiskError::at(&found.path)(error).into(),
+            file.read_exact_at(now, slice.file_offset).map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    return CreateError::Changed { path: found.path.clone() };
+                }
+                DiskError::at(&found.path)(error).into()
             })?;
         }
         Ok(())

@@ -65,6 +65,10 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug {
     fn copy(&self, from: &File, to: &File) -> io::Result<u64>;
     /// Makes the content of a file, and the length needed to read it back, durable.
     fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// Lets go of what memory holds of a range of a file and the disk should hold too, so that the
+    /// next read tells what the disk holds. After a failed sync the two differ, and only memory
+    /// has what was written.
+    fn drop_cache(&self, file: &File, offset: u64, len: u64) -> io::Result<()>;
     /// Makes the entries of a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the folder at a path and those above it that are missing. Returns the folders that

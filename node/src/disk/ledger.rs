@@ -36,6 +36,9 @@ pub(super) struct Ledger {
     pub(super) dirty_dirs: BTreeSet<PathBuf>,
     /// Lost by a sync that failed outside a commit; the next commit says so.
     pub(super) lost: BTreeSet<PieceIndex>,
+    /// Lost by a failed sync and not written again: what can be read of them may be in memory
+    /// alone, where no later sync finds it.
+    pub(super) suspect: BTreeSet<PieceIndex>,
     /// Whether bits were removed that the database still has.
     pub(super) forgotten: bool,
     /// Files whose place record in the database is out of date.
@@ -69,6 +72,7 @@ impl Ledger {
             dirty: BTreeMap::new(),
             dirty_dirs: BTreeSet::new(),
             lost: BTreeSet::new(),
+            suspect: BTreeSet::new(),
             forgotten: false,
             moved: BTreeSet::new(),
             failed_syncs: 0,
@@ -102,6 +106,7 @@ impl Ledger {
             self.written.insert(piece);
         }
         self.lost.remove(&piece);
+        self.suspect.remove(&piece);
     }
 
     /// A piece turned out bad or gone.
@@ -114,6 +119,7 @@ impl Ledger {
     /// A sync failed: nothing uncommitted is on the disk for sure, nor ever will be.
     pub(super) fn lose_uncommitted(&mut self) {
         self.failed_syncs += 1;
+        self.suspect.extend(self.committing.iter().chain(&self.written));
         self.lost.append(&mut self.committing);
         self.lost.append(&mut self.written);
         self.dirty.clear();

@@ -208,9 +208,11 @@ impl TorrentStore {
     fn move_file(&self, file: usize, step: Step) -> Result<FileStamp, MergeError> {
         let fs = &self.0.fs;
         let target = self.0.layout.location(file, Place::Merged);
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => MergeError::Exists { path: target.path() },
-            _ => DiskError::at(target.path())(error).into(),
+        let failed = |error: io::Error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                return MergeError::Exists { path: target.path() };
+            }
+            DiskError::at(target.path())(error).into()
         };
         let chunks = self.0.layout.location(file, Place::Chunks);
         match step {
@@ -227,7 +229,7 @@ impl TorrentStore {
                 renamed => renamed.map_err(failed)?,
             },
         }
-        Ok(fs.stamp(&target).map_err(failed)?)
+        fs.stamp(&target).map_err(failed)
     }
 
     /// Copies a file to the downloads folder's device, durable and compared, and lets the intent

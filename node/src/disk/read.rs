@@ -73,7 +73,8 @@ impl TorrentStore {
 
     /// Reads a piece from the disk and compares it with its hash. A piece that matches is had and
     /// committed by the next [`TorrentStore::commit`]; one that does not is not had any more.
-    /// Missing and short files do not match.
+    /// Missing and short files do not match, and what a failed sync lost does not until it is
+    /// written again.
     ///
     /// # Errors
     /// [`DiskError::Io`] where a file cannot be read, [`DiskError::Changed`] where a merged or
@@ -89,9 +90,15 @@ impl TorrentStore {
         let files = || slices.iter().filter(|slice| !slice.pad).map(|slice| slice.file);
         let (changes, failed_syncs) = {
             let ledger = self.ledger();
+            if ledger.suspect.contains(&piece) {
+                return Ok(false);
+            }
             let changes: Vec<_> = files().map(|file| ledger.files[file].changes).collect();
             (changes, ledger.failed_syncs)
         };
+        if !self.ledger().has(piece) {
+            self.drop_cache(&slices)?;
+        }
         let matches = self.hash_on_disk(&slices)? == Some(layout.meta.pieces[piece.0 as usize]);
         for file in files() {
             self.check(file)?;
@@ -195,6 +202,27 @@ impl TorrentStore {
     fn open_at(&self, file: usize, place: Place) -> Result<File, DiskError> {
         let at = self.0.layout.location(file, place);
         self.0.fs.open(&at, OpenMode::Read).map_err(DiskError::at(at.path()))
+    }
+
+    /// Makes the next read of what we wrote, and nothing vouches for, a read of the disk: an earlier
+    /// life of this node may have had a failed sync.
+    fn drop_cache(&self, slices: &[FileSlice]) -> Result<(), DiskError> {
+        for slice in slices.iter().filter(|slice| !slice.pad) {
+            let place = self.ledger().files[slice.file].place;
+            if place == Place::Seed {
+                continue;
+            }
+            match self.file_to_read(slice.file) {
+                Ok(file) => self
+                    .0
+                    .fs
+                    .drop_cache(&file, slice.file_offset, slice.len)
+                    .map_err(DiskError::at(self.0.layout.location(slice.file, place).path()))?,
+                Err(DiskError::Io { source, .. }) if is_missing(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The hash of what is on the disk, `None` where some of it is missing.

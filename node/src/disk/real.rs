@@ -4,12 +4,13 @@
 use std::{
     fs::{self, File},
     io::{self, IoSlice},
+    num::NonZero,
     os::fd::{AsFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags},
+    fs::{Advice, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -72,6 +73,14 @@ impl FileSystem for RealFileSystem {
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
         file.sync_data()
+    }
+
+    fn drop_cache(&self, file: &File, offset: u64, len: u64) -> io::Result<()> {
+        // Only whole pages are let go of: those at the edges too.
+        let from = offset / PAGE_LEN_MAX * PAGE_LEN_MAX;
+        let to = offset.saturating_add(len).next_multiple_of(PAGE_LEN_MAX);
+        let len = NonZero::new(to - from);
+        Ok(rustix::fs::fadvise(file, from, len, Advice::DontNeed)?)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -217,6 +226,8 @@ fn not_a_file(at: &Location) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
+/// The largest pages of common systems, bytes.
+const PAGE_LEN_MAX: u64 = 64 * 1024;
 /// The mode of a new file, less the umask.
 const NEW_FILE: Mode = Mode::from_raw_mode(0o666);
 /// The mode of a new folder, less the umask.

@@ -88,7 +88,7 @@ impl Store {
             files: FileCache::new(OPEN_FILES_MAX),
             _lock: lock,
         }));
-        store.write(|transaction| super::tables::create(transaction))?;
+        store.write(super::tables::create)?;
         Ok(store)
     }
 

@@ -71,7 +71,7 @@ impl Store {
         info_hash: InfoHash,
         change: impl Fn(&mut TorrentRecord),
     ) -> Result<bool, StoreError> {
-        let outcome = self.write(|transaction| {
+        self.write(|transaction| {
             let mut table = transaction.open_table(TORRENTS)?;
             let Some(value) = table.get(&info_hash.0)?.map(|value| value.value().to_vec()) else {
                 return Ok(Ok(false));
@@ -83,8 +83,7 @@ impl Store {
             change(&mut record);
             table.insert(&info_hash.0, to_json(&record).as_slice())?;
             Ok(Ok(true))
-        })?;
-        outcome
+        })?
     }
 
     /// Saves the lifetime totals of these torrents, `(info hash, uploaded bytes, downloaded
@@ -93,7 +92,7 @@ impl Store {
     /// # Errors
     /// As [`Store::torrents`].
     pub fn save_totals(&self, totals: &[(InfoHash, u64, u64)]) -> Result<(), StoreError> {
-        let outcome = self.write(|transaction| {
+        self.write(|transaction| {
             let mut table = transaction.open_table(TORRENTS)?;
             for (hash, uploaded, downloaded) in totals {
                 let Some(value) = table.get(&hash.0)?.map(|value| value.value().to_vec()) else {
@@ -107,8 +106,7 @@ impl Store {
                 table.insert(&hash.0, to_json(&record).as_slice())?;
             }
             Ok(Ok(()))
-        })?;
-        outcome
+        })?
     }
 
     /// The metainfo file of a torrent, `None` where there is none.

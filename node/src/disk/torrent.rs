@@ -304,13 +304,17 @@ impl TorrentStore {
             return Ok(());
         };
         let origin = self.0.layout.origin();
-        let dirs = self.0.fs.create_dirs(&origin).map_err(DiskError::at(origin.path()))?;
-        let mut ledger = self.ledger();
-        ledger.dirty_dirs.extend(dirs);
-        if ledger.committed.count_ones() == 0 {
-            // A life that made them may have ended before they were synced.
-            let made = origin.base.ancestors().skip(1).take(CHUNKS_DEPTH);
-            ledger.dirty_dirs.extend(made.map(PathBuf::from));
+        self.0.fs.create_dirs(&origin).map_err(DiskError::at(origin.path()))?;
+        if self.ledger().committed.count_ones() > 0 {
+            return Ok(());
+        }
+        // Made just now, or by a life that ended before it could sync them.
+        for dir in origin.base.ancestors().skip(1) {
+            match self.0.fs.sync_dir(dir) {
+                // What we may not read is not what we made.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                outcome => outcome.map_err(DiskError::at(dir))?,
+            }
         }
         Ok(())
     }
@@ -324,7 +328,3 @@ impl TorrentStore {
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
-
-/// How many folders above the chunk memory's own this node makes: `.shoal` and `<info hash>`
-/// have their entries in these.
-const CHUNKS_DEPTH: usize = 2;

@@ -16,6 +16,7 @@ enum Act {
     FailSync,
     CutAfter(u64),
     Restart(u64),
+    Kill,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -27,6 +28,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::FailSync),
         2 => (0u64..40).prop_map(Act::CutAfter),
         2 => any::<u64>().prop_map(Act::Restart),
+        1 => Just(Act::Kill),
     ]
 }
 
@@ -69,10 +71,20 @@ fn run(acts: &[Act], last: u64) -> Result<(), TestCaseError> {
             }
             Act::FailSync => home.fs.fail_next_sync(),
             Act::CutAfter(acts) => home.fs.cut_after(*acts),
-            Act::Restart(seed) => {
-                torrent = None;
-                home.fs.restart(*seed);
-                let (opened, found) = home.open_forgetful(&sample).unwrap();
+            Act::Kill if home.fs.is_cut() => {}
+            Act::Restart(_) | Act::Kill => {
+                drop(torrent.take());
+                if let Act::Restart(seed) = act {
+                    home.fs.restart(*seed);
+                }
+                let reopened = home.open_forgetful(&sample);
+                let Ok((opened, found)) = reopened else {
+                    // The power went while it was opened.
+                    prop_assert!(home.fs.is_cut(), "{:?}", reopened.err());
+                    home.fs.restart(last);
+                    torrent = Some(home.open_forgetful(&sample).unwrap().0);
+                    continue;
+                };
                 for piece in found.have.iter_ones() {
                     let expected = Some(sample.meta.pieces[piece.0 as usize]);
                     prop_assert_eq!(on_disk(&opened, piece), expected, "piece {}", piece.0);

@@ -50,7 +50,7 @@ struct Node {
     unsynced: Vec<Write>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Write {
     Len(u64),
     Bytes(u64, Vec<u8>),
@@ -207,6 +207,10 @@ impl Forgetful {
 }
 
 impl Tree {
+    fn path_of(&self, inode: u64) -> Option<&PathBuf> {
+        self.files.iter().find(|(_, known)| **known == inode).map(|(path, _)| path)
+    }
+
     fn rename(&mut self, from: &Path, to: &Path) {
         if let Some(inode) = self.files.remove(from) {
             self.files.insert(to.to_path_buf(), inode);
@@ -305,6 +309,19 @@ impl FileSystem for Forgetful {
         }
         let unsynced = std::mem::take(&mut node.unsynced);
         unsynced.into_iter().for_each(|write| node.apply(write));
+        Ok(())
+    }
+
+    fn drop_cache(&self, file: &File, _: u64, _: u64) -> io::Result<()> {
+        let state = self.act()?;
+        let inode = file.metadata()?.ino();
+        let (Some(node), Some(path)) = (state.nodes.get(&inode), state.live.path_of(inode)) else {
+            return Ok(());
+        };
+        // What is not synced is in memory and stays there.
+        let mut view = Node { durable: node.durable.clone(), unsynced: Vec::new() };
+        node.unsynced.iter().cloned().for_each(|write| view.apply(write));
+        view.write_to(path);
         Ok(())
     }
 

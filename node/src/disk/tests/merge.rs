@@ -84,7 +84,7 @@ fn straddling_piece_may_be_written_after_one_file_was_merged() {
 
 #[test]
 fn different_existing_file_is_never_touched() {
-    let (home, sample, torrent) = complete();
+    let (home, _, torrent) = complete();
     let target = home.downloads().join("sample/d/b");
     fs::create_dir_all(target.parent().unwrap()).unwrap();
     for content in [b"short".to_vec(), vec![0; 30_000]] {
@@ -210,7 +210,7 @@ fn changed_merged_file_is_noticed_at_the_next_start() {
     drop(torrent);
     let path = home.downloads().join("sample/a");
     edit(&path);
-    let (torrent, opened) = home.open_forgetful(&sample).unwrap();
+    let (torrent, opened) = home.open(&sample);
     assert_eq!(opened.changed, [0]);
     assert_eq!(opened.unverified, [0, 1].map(PieceIndex));
     assert!(!torrent.verify_piece(PieceIndex(0)).unwrap());
@@ -220,7 +220,7 @@ fn changed_merged_file_is_noticed_at_the_next_start() {
     torrent.commit().unwrap();
     assert_eq!(fs::read(&path).unwrap(), sample.file(0));
     drop(torrent);
-    let (_, opened) = home.open_forgetful(&sample).unwrap();
+    let (_, opened) = home.open(&sample);
     assert!(opened.have.is_full() && opened.changed.is_empty());
 }
 

@@ -96,6 +96,8 @@ fn failed_sync_loses_everything_uncommitted() {
     assert!(matches!(error.source, CommitCause::Disk(DiskError::Io { .. })), "{error:?}");
     assert_eq!(torrent.have().count_ones(), 1);
     assert!(torrent.commit().unwrap().is_empty());
+    // It can still be read, from memory alone.
+    assert!(!torrent.verify_piece(PieceIndex(1)).unwrap());
     [1, 5].iter().for_each(|piece| sample.write(&torrent, PieceIndex(*piece)));
     assert_eq!(torrent.commit().unwrap(), [1, 5].map(PieceIndex));
 }
