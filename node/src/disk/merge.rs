@@ -10,7 +10,7 @@ use std::{
 use super::{
     error::{DiskError, MergeError, OpenError},
     fs::{FileStamp, Location, OpenMode},
-    record::{MergeIntent, Place, PlaceRecord},
+    record::{MergeIntent, Place, PlaceRecord, Placement},
     tables::Changes,
     torrent::{TorrentStore, is_missing},
 };
@@ -63,13 +63,13 @@ impl TorrentStore {
         self.commit()?;
         // A file may have changed, or a sync failed, meanwhile.
         self.require_complete(&files)?;
-        let place = self.ledger().files[files[0]].place;
+        let is_seed = matches!(self.0.placement, Placement::Seed { .. });
         let path = match file {
-            Some(file) if place == Place::Seed => layout.location(file, place).path(),
+            Some(file) if is_seed => layout.location(file, Place::Seed).path(),
             Some(file) => layout.location(file, Place::Merged).path(),
             None => layout.merged_root(),
         };
-        if place == Place::Seed {
+        if is_seed {
             return Ok(Merged { path, already: true });
         }
         let steps = files.iter().map(|&file| Ok((file, self.plan(file)?)));

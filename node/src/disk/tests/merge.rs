@@ -246,3 +246,14 @@ fn edit(path: &Path) {
     let file = fs::File::options().write(true).open(path).unwrap();
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
 }
+
+#[test]
+fn torrent_of_empty_files_is_merged() {
+    let home = Home::new();
+    let sample = Sample::multi(&[("a", 0), ("b", 0)], shoal_core::metainfo::Pad::Auto);
+    let (torrent, opened) = home.open(&sample);
+    assert!(opened.have.is_full() && opened.unverified.is_empty());
+    assert!(!torrent.merge(None).unwrap().already);
+    assert_merged(&home, &sample);
+    assert!(torrent.merge(None).unwrap().already);
+}

@@ -114,3 +114,31 @@ fn seed_is_never_written_to() {
     torrent.remove(crate::disk::MergedFiles::Delete).unwrap();
     assert!(folder.join("a").exists());
 }
+
+#[test]
+fn writes_commits_merges_and_reads_go_on_at_once() {
+    let (home, sample) = (Home::new(), Sample::straddling());
+    let (torrent, _) = home.open(&sample);
+    let (left, right): (Vec<_>, Vec<_>) = sample.pieces().partition(|piece| piece.0 % 2 == 0);
+    std::thread::scope(|scope| {
+        for half in [&left, &right] {
+            scope.spawn(|| half.iter().for_each(|piece| sample.write(&torrent, *piece)));
+        }
+        scope.spawn(|| {
+            while torrent.merge(None).is_err() {
+                torrent.commit().unwrap();
+            }
+        });
+        scope.spawn(|| {
+            while torrent.merge(Some(1)).is_err() {
+                for piece in torrent.have().iter_ones() {
+                    let sources = torrent.source(piece, 0, 64).unwrap();
+                    assert_eq!(bytes_of(&sources), sample.piece(piece)[..64]);
+                }
+            }
+        });
+    });
+    assert!(torrent.have().is_full());
+    assert!(sample.pieces().all(|piece| torrent.verify_piece(piece).unwrap()));
+    assert!(torrent.merge(None).unwrap().already);
+}
