@@ -107,6 +107,8 @@ pub struct Conn {
     pub failures: u32,
     /// Of these, without a success since.
     pub fail_streak: u32,
+    /// Too slow: gets nothing before this, as long as others work.
+    pub rests_until: Timestamp,
     /// Pieces received from it and verified.
     pub verified_pieces: u32,
     /// Bytes of them.
@@ -168,6 +170,7 @@ impl Conn {
             rtt_us: 0,
             failures: 0,
             fail_streak: 0,
+            rests_until: Timestamp::default(),
             verified_pieces: 0,
             verified_bytes: 0,
             told_status: (0, 0),

@@ -127,6 +127,9 @@ impl FromStr for Native {
     }
 }
 
+/// A peer and its index in the table.
+type Indexed<'a> = (usize, &'a PeerView);
+
 /// The candidates among which a choice is made.
 #[derive(Clone, Copy)]
 struct Open<'a> {
@@ -194,8 +197,7 @@ impl<'a> Open<'a> {
     }
 
     fn next_after(self, cursor: &mut Cursor) -> Option<usize> {
-        let (mut next, mut lowest): (Option<(usize, &PeerView)>, Option<(usize, &PeerView)>) =
-            (None, None);
+        let (mut next, mut lowest): (Option<Indexed<'_>>, Option<Indexed<'_>>) = (None, None);
         for (i, peer) in self.iter() {
             let is_later = cursor.0.is_none_or(|last| peer.id > last);
             let place = if is_later { &mut next } else { &mut lowest };

@@ -36,6 +36,11 @@ impl Round {
 const STARVED_AFTER: Duration = Duration::from_secs(2);
 /// The age of a lease from which an endgame duplicate may be granted.
 const DUPLICATE_AFTER: Duration = Duration::from_millis(500);
+/// A peer whose extent was taken over gets no other for this long, times its failures in a row, as
+/// long as others work: or it would hold one extent after the other.
+const REST: Duration = Duration::from_secs(10);
+/// The most rests in a row.
+const REST_MAX: u32 = 6;
 /// Waiting peers that are looked at for a take-over in one tick.
 const RESCUES_MAX: usize = 8;
 
@@ -88,7 +93,11 @@ impl Session {
     /// The peers that could be asked now, in order of peer id.
     fn table(&self, id: TorrentId) -> Vec<PeerView> {
         let torrent = &self.torrents[&id];
+        let resting = |conn: &ConnId| self.conns[conn].rests_until > self.now;
+        let works = |conn: &&ConnId| !resting(conn) && self.could_serve(**conn);
+        let others_work = torrent.conns.iter().any(|conn| works(&conn));
         let ready = torrent.conns.iter().filter(|&&conn| self.has_free_slot(conn));
+        let ready = ready.filter(|conn| !others_work || !resting(conn));
         let median = self.median_uploaded(torrent);
         let mut table = ready.map(|conn| self.peer_view(*conn, median)).collect::<Vec<_>>();
         table.sort_by_key(|peer| peer.id);
@@ -96,11 +105,14 @@ impl Session {
         table
     }
 
+    /// Whether a peer has something for us and lets us have it.
+    fn could_serve(&self, conn: ConnId) -> bool {
+        let state = self.conns.get(&conn);
+        state.is_some_and(|state| !state.peer_choking && state.interesting > 0)
+    }
+
     fn has_free_slot(&self, conn: ConnId) -> bool {
-        let Some(state) = self.conns.get(&conn) else { return false };
-        !state.peer_choking
-            && state.interesting > 0
-            && (state.leases.len() as u32) < self.slots_of(conn)
+        self.could_serve(conn) && (self.conns[&conn].leases.len() as u32) < self.slots_of(conn)
     }
 
     pub(super) fn slots_of(&self, conn: ConnId) -> u32 {
@@ -463,10 +475,12 @@ impl Session {
         }
         let idle =
             |conn: &&ConnId| self.conns[conn].leases.is_empty() && self.has_free_slot(**conn);
-        let waiting = torrent.conns.iter().filter(idle).copied().take(RESCUES_MAX);
-        for conn in waiting.collect::<Vec<_>>() {
-            let Some(slow) = self.slowest_for(id, conn) else { continue };
+        let mut waiting = torrent.conns.iter().filter(idle).copied().collect::<Vec<_>>();
+        waiting.sort_by_key(|conn| std::cmp::Reverse(self.conns[conn].best_bps));
+        waiting.truncate(RESCUES_MAX);
+        for conn in waiting {
             let endgame = self.is_endgame(&self.torrents[&id]);
+            let Some(slow) = self.slowest_for(id, conn) else { continue };
             let record = &self.leases[&slow];
             let (piece, extent, holder) = (record.piece, record.extent, record.conn);
             let age = self.now.since(record.granted);
@@ -474,12 +488,13 @@ impl Session {
                 let Some(state) = self.conns.get_mut(&holder) else { continue };
                 state.failures += 1;
                 state.fail_streak += 1;
+                state.rests_until = self.now + REST * state.fail_streak.min(REST_MAX);
                 let peer = state.peer_id;
                 if let Some(torrent) = self.torrents.get_mut(&id) {
                     torrent.pieces.mark_tried(piece, extent, peer);
                 }
                 self.revoke(slow, out);
-            } else if endgame && age >= DUPLICATE_AFTER {
+            } else if endgame && age >= DUPLICATE_AFTER && self.is_single(slow) {
                 self.grant(id, piece, extent, conn, out);
             }
         }
@@ -490,17 +505,30 @@ impl Session {
     fn slowest_for(&self, id: TorrentId, conn: ConnId) -> Option<LeaseId> {
         let torrent = &self.torrents[&id];
         let have = &self.conns[&conn].have;
-        let single =
-            torrent.pieces.open().filter(|(piece, open)| open.only.is_none() && have.get(*piece));
-        let single = single.flat_map(|(_, open)| &open.extents).filter_map(|e| match e.state {
-            ExtentState::Leased(holder, None) if holder.conn != conn => Some(holder.lease),
+        let shared = torrent.pieces.open();
+        let shared = shared.filter(|(piece, open)| open.only.is_none() && have.get(*piece));
+        let holders = shared.flat_map(|(_, open)| &open.extents).flat_map(|e| match e.state {
+            ExtentState::Leased(first, second)
+                if first.conn != conn && second.is_none_or(|second| second.conn != conn) =>
+            {
+                [Some(first), second]
+            }
             ExtentState::Leased(..)
             | ExtentState::Missing
             | ExtentState::Reserved
-            | ExtentState::Received => None,
+            | ExtentState::Received => [None, None],
         });
-        let single = single.filter(|lease| !self.leases[lease].revoked);
-        single.max_by_key(|lease| (self.remaining_ms(*lease), std::cmp::Reverse(*lease)))
+        let leases = holders.flatten().map(|holder| holder.lease);
+        let leases = leases.filter(|lease| !self.leases[lease].revoked);
+        leases.max_by_key(|lease| (self.remaining_ms(*lease), std::cmp::Reverse(*lease)))
+    }
+
+    /// Whether nobody else fetches the extent of a lease.
+    fn is_single(&self, lease: LeaseId) -> bool {
+        let record = &self.leases[&lease];
+        let open = self.torrents[&record.torrent].pieces.opened(record.piece);
+        let extent = open.and_then(|open| open.extents.get(record.extent as usize));
+        extent.is_some_and(|extent| matches!(extent.state, ExtentState::Leased(_, None)))
     }
 
     /// How long a holder still needs for a lease, at its rate.

@@ -1,0 +1,373 @@
+//! The engine's conduct, in a small world of real sessions.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says what went wrong by panicking, and looks for one kind of notice"
+)]
+
+mod world;
+
+use std::time::Duration;
+
+use shoal_core::{
+    config::Config,
+    ids::PieceIndex,
+    policy::{Candidate, Verdict},
+    session::{
+        Chooser,
+        command::{Command, CommandError, Done},
+        notice::Notice,
+        view::TorrentState,
+    },
+};
+use world::{Host, World, bits, metainfo, nonsense};
+
+const MIB: u64 = 1024 * 1024;
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn host(upload_bps: u64) -> Host {
+    Host { upload_bps, ..Host::default() }
+}
+
+fn all_done(world: &World, leeches: &[(usize, shoal_core::ids::JobId)]) -> bool {
+    leeches.iter().all(|&(node, job)| world.done(node, job).is_some())
+}
+
+#[track_caller]
+fn finish(world: &mut World, leeches: &[(usize, shoal_core::ids::JobId)], limit: Duration) {
+    assert!(world.run(limit, |world| all_done(world, leeches)), "at {:?}: {:#?}", world.now, {
+        let stuck = leeches.iter().map(|&(node, job)| world.session(node).job(job));
+        stuck.collect::<Vec<_>>()
+    });
+    for &(node, job) in leeches {
+        assert_eq!(world.done(node, job), Some(Ok(())));
+    }
+}
+
+#[test]
+fn flash_crowd_completes_and_shares_the_load() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let leeches = (0..5).map(|_| world.leech(Host::default())).collect::<Vec<_>>();
+    finish(&mut world, &leeches, MINUTE);
+    let seeded = world.session(seed).torrents()[0].uploaded;
+    assert!(seeded < 2 * 32 * MIB, "the seed sent {seeded}: the leechers hardly helped");
+}
+
+#[test]
+fn same_seed_gives_the_same_run() {
+    let run = || {
+        let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
+        world.seed(Host::default());
+        let leeches = (0..3).map(|_| world.leech(Host::default())).collect::<Vec<_>>();
+        finish(&mut world, &leeches, MINUTE);
+        world.trace
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn corrupt_peer_is_charged_then_banned_and_the_file_arrives_from_the_others() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    world.seed(Host::default());
+    let corrupt = world.seed(Host { corrupt: true, ..Host::default() });
+    let leech = world.leech(Host::default());
+    finish(&mut world, &[leech], MINUTE);
+    let addr = world.addr(corrupt);
+    let notices = world.notices(leech.0);
+    let charged = notices.iter().filter(|n| matches!(n, Notice::PeerCharged(p) if p.addr == addr));
+    let banned = notices.iter().filter(|n| matches!(n, Notice::PeerBanned(p) if p.addr == addr));
+    assert_eq!((charged.count(), banned.count()), (1, 1));
+    let others =
+        |n: &Notice| matches!(n, Notice::PeerCharged(p) | Notice::PeerBanned(p) if p.addr != addr);
+    assert!(!notices.iter().any(others), "an innocent peer was charged");
+}
+
+#[test]
+fn large_pieces_of_several_contributors_blame_only_the_liar() {
+    let mut world = World::new(metainfo(64 * MIB, 4 * 1024 * 1024));
+    for _ in 0..3 {
+        world.seed(host(4_000_000));
+    }
+    let corrupt = world.seed(Host { corrupt: true, upload_bps: 4_000_000 });
+    let leech = world.leech(Host::default());
+    finish(&mut world, &[leech], 3 * MINUTE);
+    let addr = world.addr(corrupt);
+    let blamed = world.notices(leech.0).iter().filter_map(|notice| match notice {
+        Notice::PeerCharged(peer) | Notice::PeerBanned(peer) => Some(peer.addr),
+        _ => None,
+    });
+    let blamed = blamed.collect::<Vec<_>>();
+    assert!(blamed.len() >= 2 && blamed.iter().all(|a| *a == addr), "{blamed:?}");
+}
+
+#[test]
+fn dripping_peers_do_not_stop_a_download_that_has_one_good_peer() {
+    let mut world = World::new(metainfo(16 * MIB, 512 * 1024));
+    world.seed(Host::default());
+    for _ in 0..4 {
+        world.seed(host(16 * 1024 / 19));
+    }
+    let leech = world.leech(Host::default());
+    finish(&mut world, &[leech], Duration::from_secs(40));
+}
+
+#[test]
+fn silent_peers_are_snubbed_and_replaced() {
+    let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+    let good = world.seed(host(100_000));
+    world.seed(host(1));
+    let leech = world.leech(Host::default());
+    finish(&mut world, &[leech], 2 * MINUTE);
+    let good = world.addr(good);
+    let snubbed = world
+        .notices(leech.0)
+        .iter()
+        .any(|n| matches!(n, Notice::PeerSnubbed(p) if p.addr != good));
+    let served = world.session(leech.0).job(leech.1).unwrap().ended.unwrap().1.unwrap().served_by;
+    assert!(snubbed || served.iter().all(|s| s.addr == good));
+}
+
+#[test]
+fn seeder_that_dies_is_replaced_and_nothing_is_left_leased() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    let first = world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    let half = |world: &World| world.session(leech.0).torrents()[0].pieces_have >= 20;
+    assert!(world.run(MINUTE, half));
+    world.kill(first);
+    world.seed(Host::default());
+    finish(&mut world, &[leech], 5 * MINUTE);
+}
+
+#[test]
+fn whatever_a_policy_answers_the_download_finishes() {
+    for seed in 0..20 {
+        let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
+        world.policy = Some(nonsense(seed));
+        world.seed(Host::default());
+        world.seed(Host::default());
+        let leech = world.leech(Host::default());
+        world.command(leech.0, Command::SetChooser(Chooser::Consulted));
+        finish(&mut world, &[leech], MINUTE);
+    }
+}
+
+#[test]
+fn policy_that_never_answers_is_overruled() {
+    let mut world = World::new(metainfo(2 * MIB, 256 * 1024));
+    world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
+    finish(&mut world, &[leech], 2 * MINUTE);
+    assert!(world.notices(leech.0).iter().any(|n| matches!(n, Notice::PolicyLate { .. })));
+}
+
+#[test]
+fn policy_that_always_defers_is_overruled_once_the_download_starves() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    world.policy =
+        Some(Box::new(|question| vec![Verdict::Deferred { ms: 50 }; question.chunks.len()]));
+    world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
+    finish(&mut world, &[leech], MINUTE);
+}
+
+#[test]
+fn verdict_of_a_policy_is_obeyed() {
+    let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
+    let favourite = world.seed(host(1_000_000));
+    world.seed(Host::default());
+    let addr = world.addr(favourite);
+    world.policy = Some(Box::new(move |question| {
+        let mut table = question.clone();
+        let decide = |chunk: usize| {
+            let favourite = |candidate: &Candidate| table.peers[candidate.peer].addr == addr;
+            let found = table.open_candidates(chunk).find(favourite);
+            let Some(Candidate { peer, .. }) = found else {
+                return Verdict::Deferred { ms: 50 };
+            };
+            let conn = table.peers[peer].conn;
+            table.apply(chunk, peer);
+            Verdict::Chosen { conn, reason: None }
+        };
+        (0..question.chunks.len()).map(decide).collect()
+    }));
+    let leech = world.leech(Host::default());
+    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
+    finish(&mut world, &[leech], MINUTE);
+    let done = world.session(leech.0).job(leech.1).unwrap().ended.unwrap().1.unwrap();
+    let by = done.served_by.iter().find(|served| served.addr == addr).unwrap().pieces;
+    // The last ones are fetched twice, whatever the policy says.
+    assert!(by >= 20, "the favourite served {by} of 32");
+}
+
+#[test]
+fn waits_for_chunks_nobody_has_and_names_them() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let partial = world.node(Host::default(), Config::default(), bits(4, [0, 1]));
+    let torrent = world.torrent(partial);
+    world.ask(partial, Command::ConnectTracker(torrent)).unwrap();
+    let (node, job) = world.leech(Host::default());
+    assert!(!world.run(Duration::from_secs(30), |world| world.done(node, job).is_some()));
+    let view = world.session(node).job(job).unwrap();
+    assert_eq!(view.waiting_for, ["file1.webm.part3", "file1.webm.part4"]);
+    world.seed(Host::default());
+    finish(&mut world, &[(node, job)], 10 * MINUTE);
+}
+
+#[test]
+fn available_only_ends_with_the_names_of_what_is_missing() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let partial = world.node(Host::default(), Config::default(), bits(4, [0, 1]));
+    let torrent = world.torrent(partial);
+    world.ask(partial, Command::ConnectTracker(torrent)).unwrap();
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let job = world.download(node, true);
+    assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
+    let names = vec!["file1.webm.part3".to_owned(), "file1.webm.part4".to_owned()];
+    let error = CommandError::Unavailable { missing: 2, names };
+    assert_eq!(world.done(node, job), Some(Err(error)));
+    assert_eq!(world.session(node).torrents()[0].pieces_have, 2);
+}
+
+#[test]
+fn request_download_fetches_one_chunk_from_one_peer() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let partial = world.node(Host::default(), Config::default(), bits(4, [0]));
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let (torrent, seed, partial) = (world.torrent(node), world.addr(seed), world.addr(partial));
+    let request = |addr, piece| Command::RequestDownload(torrent, addr, PieceIndex(piece));
+    let unknown = CommandError::UnknownPeer { addr: seed, suggestion: None };
+    assert_eq!(world.ask(node, request(seed, 2)), Err(unknown));
+    for addr in [seed, partial] {
+        let connected = world.ask(node, Command::ConnectPeer(torrent, addr)).unwrap();
+        let Done::Connected { pieces_have, shoal: true, already: false, .. } = connected else {
+            panic!("{connected:?}");
+        };
+        assert_eq!(pieces_have, if addr == seed { 4 } else { 1 });
+    }
+    let lacks =
+        CommandError::PeerLacksChunk { addr: partial, chunk: "file1.webm.part3".to_owned() };
+    assert_eq!(world.ask(node, request(partial, 2)), Err(lacks));
+    let Ok(Done::Job { job, .. }) = world.ask(node, request(seed, 2)) else { panic!() };
+    assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
+    assert_eq!(world.done(node, job), Some(Ok(())));
+    assert_eq!(
+        world.session(node).have(torrent).unwrap().iter_ones().collect::<Vec<_>>(),
+        [PieceIndex(2)]
+    );
+}
+
+#[test]
+fn quit_leaves_everything_and_connect_tracker_rejoins() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    world.seed(Host::default());
+    let (node, job) = world.leech(Host::default());
+    let torrent = world.torrent(node);
+    assert!(world.run(MINUTE, |world| world.session(node).torrents()[0].pieces_have > 5));
+    let quit = world.ask(node, Command::Quit(torrent));
+    assert_eq!(quit, Ok(Done::Quit { closed: 1 }));
+    assert_eq!(world.done(node, job), Some(Err(CommandError::Cancelled)));
+    let view = world.session(node).torrent(torrent).unwrap();
+    assert_eq!((view.state, view.peers), (TorrentState::Quit, 0));
+    let have = view.pieces_have;
+    world.run(Duration::from_secs(5), |_| false);
+    assert_eq!(world.session(node).torrent(torrent).unwrap().pieces_have, have);
+    assert!(matches!(
+        world.ask(node, Command::ConnectTracker(torrent)),
+        Ok(Done::Announced { .. })
+    ));
+    let job = world.download(node, false);
+    finish(&mut world, &[(node, job)], MINUTE);
+}
+
+#[test]
+fn pause_keeps_the_job_and_resume_goes_on() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    let torrent = world.torrent(leech.0);
+    assert!(world.run(MINUTE, |world| world.session(leech.0).torrents()[0].pieces_have > 5));
+    world.ask(leech.0, Command::Pause(torrent)).unwrap();
+    world.run(Duration::from_secs(20), |_| false);
+    assert_eq!(world.session(leech.0).torrent(torrent).unwrap().state, TorrentState::Paused);
+    assert_eq!(world.done(leech.0, leech.1), None);
+    world.ask(leech.0, Command::Resume(torrent)).unwrap();
+    finish(&mut world, &[leech], MINUTE);
+}
+
+#[test]
+fn tracker_that_is_down_is_named_and_nothing_is_left_half_done() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    world.tracker_down = true;
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let torrent = world.torrent(node);
+    let error = world.ask(node, Command::ConnectTracker(torrent)).unwrap_err();
+    assert!(matches!(error, CommandError::TrackerUnreachable { .. }), "{error:?}");
+    assert!(!world.session(node).torrent(torrent).unwrap().announcing);
+    let download = Command::AutoDownload { torrent, available_only: false, patient: false };
+    let Ok(Done::Job { job, .. }) = world.ask(node, download) else { panic!() };
+    assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
+    assert!(matches!(world.done(node, job), Some(Err(CommandError::TrackerUnreachable { .. }))));
+}
+
+#[test]
+fn ping_measures_the_round_trip() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let (torrent, addr) = (world.torrent(node), world.addr(seed));
+    world.ask(node, Command::ConnectPeer(torrent, addr)).unwrap();
+    let pong = world.ask(node, Command::Ping(torrent, addr)).unwrap();
+    let Done::Pong { round_trip_us: Some(us), .. } = pong else { panic!("{pong:?}") };
+    assert!((1000..1100).contains(&us), "{us}");
+    world.ask(node, Command::DisconnectPeer(torrent, addr)).unwrap();
+    let error = world.ask(node, Command::Ping(torrent, addr)).unwrap_err();
+    assert_eq!(error, CommandError::PeerNotConnected(addr));
+}
+
+#[test]
+fn two_that_dial_each_other_keep_one_connection() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let one = world.node(Host::default(), Config::default(), bits(4, [0, 1]));
+    let two = world.node(Host::default(), Config::default(), bits(4, [2, 3]));
+    let (a, b) = (world.addr(one), world.addr(two));
+    let (ta, tb) = (world.torrent(one), world.torrent(two));
+    let first = world.issue(one, Command::ConnectPeer(ta, b));
+    let second = world.issue(two, Command::ConnectPeer(tb, a));
+    world.run(Duration::from_secs(2), |_| false);
+    for (node, command) in [(one, first), (two, second)] {
+        assert!(matches!(world.reply(node, command), Some(Ok(Done::Connected { .. }))));
+        assert_eq!(world.session(node).connection_count(), 1);
+    }
+    assert!(world.session(one).connections(ta)[0].outgoing, "the lower id's dial stays");
+}
+
+#[test]
+fn shutdown_tells_the_tracker() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    world.run(Duration::from_secs(1), |_| false);
+    assert_eq!(world.ask(seed, Command::Shutdown), Ok(Done::Ok));
+    let (node, _) = world.leech(Host::default());
+    world.run(Duration::from_secs(1), |_| false);
+    assert!(world.session(node).peer_set(world.torrent(node)).unwrap().plain.is_empty());
+}
+
+#[test]
+fn fifty_slow_peers_fill_the_budget_and_keep_the_pace() {
+    let mut world = World::new(metainfo(256 * MIB, 16 * 1024 * 1024));
+    for _ in 0..50 {
+        world.seed(host(200_000));
+    }
+    let leech = world.leech(Host::default());
+    let began = world.now;
+    finish(&mut world, &[leech], 2 * MINUTE);
+    let rate = 256.0 * MIB as f64 / world.now.since(began).as_secs_f64();
+    assert!(rate >= 0.8 * 10e6, "{rate} bytes/s of 10 MB/s");
+}

@@ -1,0 +1,516 @@
+//! A small world around real sessions: virtual links, disks and a tracker, no payload, one seed.
+//! What is proven here is the engine's conduct; the simulator proper is a crate of its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use shoal_core::{
+    bitfield::Bitfield,
+    config::{BLOCK_LEN, Config},
+    ids::{CommandId, ConnId, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
+    metainfo::{
+        Metainfo,
+        create::{Content, CreateOptions, Pad, Plan},
+    },
+    policy::{Answer, Consultation, Verdict},
+    rng::Rng,
+    session::{
+        Action, Event, Identity, Lease, Serving, Session,
+        command::{Command, CommandError, Done, Resume},
+        event::{BlockDigest, INCOMING_BIT, MergeDone, Opened, PieceOutcome},
+        fault::CloseCause,
+        notice::Notice,
+    },
+    time::Timestamp,
+    tracker::registry::{Registry, RegistryConfig},
+    wire::Message,
+};
+
+/// Answers a consultation.
+pub(crate) type Policy = Box<dyn FnMut(&Consultation) -> Vec<Verdict>>;
+
+/// How a host behaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Host {
+    /// Payload that it sends, bytes a second.
+    pub(crate) upload_bps: u64,
+    /// Every block it sends is wrong.
+    pub(crate) corrupt: bool,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { upload_bps: 10_000_000, corrupt: false }
+    }
+}
+
+struct Node {
+    session: Session,
+    host: Host,
+    addr: SocketAddr,
+    alive: bool,
+    torrent: Option<TorrentId>,
+    notices: Vec<Notice>,
+    replies: BTreeMap<CommandId, Result<Done, CommandError>>,
+    links: BTreeMap<ConnId, Link>,
+    /// Who sent each block of the pieces being fetched.
+    blocks: BTreeMap<(PieceIndex, u32), (ConnId, bool)>,
+}
+
+/// One end of a connection.
+struct Link {
+    peer: usize,
+    conn: ConnId,
+    leases: BTreeMap<LeaseId, (Lease, u32)>,
+    serving: bool,
+    /// Its pump is at work.
+    pumping: bool,
+}
+
+enum Happening {
+    Fact(Event),
+    /// The next block of a link arrives.
+    Block(ConnId),
+}
+
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    nodes: Vec<Node>,
+    queue: BinaryHeap<std::cmp::Reverse<(Timestamp, u64, usize)>>,
+    happenings: BTreeMap<u64, Happening>,
+    sequence: u64,
+    registry: Registry,
+    pub(crate) metainfo: Arc<Metainfo>,
+    pub(crate) tracker_down: bool,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) trace: Vec<String>,
+}
+
+const LATENCY: Duration = Duration::from_micros(500);
+
+/// A torrent of `len` bytes in one file.
+pub(crate) fn metainfo(len: u64, piece_len: u32) -> Arc<Metainfo> {
+    let plan = Plan::new(CreateOptions {
+        name: "file1.webm".to_owned(),
+        content: Content::Single { len },
+        piece_len: Some(piece_len),
+        pad: Pad::Never,
+        private: false,
+        trackers: vec![vec!["http://tracker/announce".to_owned()]],
+        comment: None,
+        created_unix: None,
+    });
+    let plan = plan.unwrap();
+    let hashes = vec![[7; 20]; plan.layout().piece_count() as usize];
+    Arc::new(Metainfo::parse(&plan.finish(&hashes).unwrap()).unwrap())
+}
+
+impl World {
+    pub(crate) fn new(metainfo: Arc<Metainfo>) -> Self {
+        Self {
+            now: Timestamp(1),
+            nodes: Vec::new(),
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            sequence: 0,
+            registry: Registry::new(RegistryConfig::default(), 1),
+            metainfo,
+            tracker_down: false,
+            policy: None,
+            trace: Vec::new(),
+        }
+    }
+
+    /// A node that has `have` of the torrent.
+    pub(crate) fn node(&mut self, host: Host, config: Config, have: Bitfield) -> usize {
+        let index = self.nodes.len();
+        let number = index as u8 + 1;
+        let addr = SocketAddr::from(([10, 0, 0, number], 7000));
+        let mut peer_id = *b"-SH0100-000000000000";
+        peer_id[19] = number;
+        let identity = Identity {
+            peer_id: PeerId(peer_id),
+            listen_port: 7000,
+            advertise: None,
+            labels: Arc::default(),
+        };
+        let session = Session::new(config, identity, u64::from(number), self.now);
+        self.nodes.push(Node {
+            session,
+            host,
+            addr,
+            alive: true,
+            torrent: None,
+            notices: Vec::new(),
+            replies: BTreeMap::new(),
+            links: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+        });
+        let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
+        let metainfo = self.metainfo.clone();
+        let added =
+            self.command(index, Command::Add { metainfo, opened, resume: Resume::default() });
+        let Some(Ok(Done::Added(torrent))) = added else { panic!("not added: {added:?}") };
+        self.nodes[index].torrent = Some(torrent);
+        index
+    }
+
+    pub(crate) fn seed(&mut self, host: Host) -> usize {
+        let have = Bitfield::full(self.metainfo.piece_count() as usize);
+        let node = self.node(host, Config::default(), have);
+        let torrent = self.torrent(node);
+        self.command(node, Command::ConnectTracker(torrent));
+        node
+    }
+
+    pub(crate) fn leech(&mut self, host: Host) -> (usize, JobId) {
+        let none = Bitfield::new(self.metainfo.piece_count() as usize);
+        let node = self.node(host, Config::default(), none);
+        let job = self.download(node, false);
+        (node, job)
+    }
+
+    pub(crate) fn download(&mut self, node: usize, available_only: bool) -> JobId {
+        let torrent = self.torrent(node);
+        let command = Command::AutoDownload { torrent, available_only, patient: true };
+        let done = self.command(node, command);
+        let Some(Ok(Done::Job { job, .. })) = done else { panic!("no job: {done:?}") };
+        job
+    }
+
+    pub(crate) fn torrent(&self, node: usize) -> TorrentId {
+        self.nodes[node].torrent.unwrap()
+    }
+
+    pub(crate) fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].addr
+    }
+
+    pub(crate) fn session(&self, node: usize) -> &Session {
+        &self.nodes[node].session
+    }
+
+    pub(crate) fn notices(&self, node: usize) -> &[Notice] {
+        &self.nodes[node].notices
+    }
+
+    pub(crate) fn done(&self, node: usize, job: JobId) -> Option<Result<(), CommandError>> {
+        let ended = self.session(node).job(job)?.ended?;
+        Some(ended.1.map(|_| ()))
+    }
+
+    /// Issues a command; its reply, where it came at once.
+    pub(crate) fn command(
+        &mut self,
+        node: usize,
+        command: Command,
+    ) -> Option<Result<Done, CommandError>> {
+        let id = self.issue(node, command);
+        self.reply(node, id)
+    }
+
+    pub(crate) fn issue(&mut self, node: usize, command: Command) -> CommandId {
+        self.sequence += 1;
+        let id = CommandId(self.sequence);
+        self.fact(node, Event::CommandIssued { id, command });
+        id
+    }
+
+    pub(crate) fn reply(&self, node: usize, id: CommandId) -> Option<Result<Done, CommandError>> {
+        self.nodes[node].replies.get(&id).cloned()
+    }
+
+    /// Issues a command and lets time pass until it is answered.
+    pub(crate) fn ask(&mut self, node: usize, command: Command) -> Result<Done, CommandError> {
+        let id = self.issue(node, command);
+        for _ in 0..100_000 {
+            if let Some(reply) = self.reply(node, id) {
+                return reply;
+            }
+            assert!(self.step(), "nothing happens, and command {id:?} is not answered");
+        }
+        panic!("command {id:?} is not answered");
+    }
+
+    /// Lets the world go on until `stop` says so, at most for `limit`.
+    pub(crate) fn run(&mut self, limit: Duration, mut stop: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !stop(self) {
+            if self.now > end || !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends a node as a cut cable would.
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].alive = false;
+        let links = std::mem::take(&mut self.nodes[node].links);
+        for link in links.into_values() {
+            self.break_link(link.peer, link.conn, CloseCause::Remote);
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        let wake = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
+        let wake = wake.map(|(index, node)| (node.session.next_deadline(), index)).min();
+        let next = self.queue.peek().map(|next| next.0.0);
+        match (next, wake) {
+            (Some(at), wake) if wake.is_none_or(|(wake, _)| at <= wake) => {
+                let Some(std::cmp::Reverse((at, id, node))) = self.queue.pop() else {
+                    return false;
+                };
+                self.now = self.now.max(at);
+                match self.happenings.remove(&id) {
+                    Some(Happening::Fact(event)) => self.fact(node, event),
+                    Some(Happening::Block(conn)) => self.block(node, conn),
+                    None => {}
+                }
+            }
+            (_, Some((wake, node))) if wake != Timestamp::NEVER => {
+                self.now = self.now.max(wake);
+                self.fact(node, Event::Wake);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn later(&mut self, after: Duration, node: usize, happening: Happening) {
+        self.sequence += 1;
+        self.queue.push(std::cmp::Reverse((self.now + after, self.sequence, node)));
+        self.happenings.insert(self.sequence, happening);
+    }
+
+    fn fact(&mut self, node: usize, event: Event) {
+        if !self.nodes[node].alive {
+            return;
+        }
+        self.trace.push(format!("{} {node} {event:?}", self.now.0));
+        let mut actions = Vec::new();
+        self.nodes[node].session.handle(self.now, event, &mut actions);
+        for action in actions {
+            self.act(node, action);
+        }
+        self.nodes[node].session.check_invariants();
+    }
+
+    fn act(&mut self, node: usize, action: Action) {
+        let torrent = self.nodes[node].torrent;
+        match action {
+            Action::Dial { conn, addr, .. } => self.dial(node, conn, addr),
+            Action::Accept { conn, .. } => {
+                let Some(link) = self.nodes[node].links.get(&conn) else { return };
+                let (peer, theirs) = (link.peer, link.conn);
+                let peer_id = self.nodes[node].session.identity().peer_id;
+                let event = Event::Dialled { conn: theirs, peer_id, extended: true };
+                self.later(LATENCY, peer, Happening::Fact(event));
+            }
+            Action::Send { conn, message } => self.deliver(node, conn, message),
+            Action::Serve { conn, serving, .. } => {
+                let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+                let unchoked = serving == Serving::Unchoked;
+                if std::mem::replace(&mut link.serving, unchoked) != unchoked {
+                    let message = if unchoked { Message::Unchoke } else { Message::Choke };
+                    self.deliver(node, conn, message);
+                }
+            }
+            Action::Close { conn, .. } => {
+                let Some(link) = self.nodes[node].links.get(&conn) else { return };
+                let (peer, theirs) = (link.peer, link.conn);
+                self.break_link(node, conn, CloseCause::Operator);
+                self.break_link(peer, theirs, CloseCause::Remote);
+            }
+            Action::GrantLease { conn, lease } => self.grant(node, conn, lease),
+            Action::RevokeLease { conn, lease } => self.revoke(node, conn, lease),
+            Action::VerifyAndWrite { piece, compare, .. } => self.verify(node, piece, compare),
+            Action::DropPiece { piece, .. } => {
+                self.nodes[node].blocks.retain(|(of, _), _| *of != piece);
+            }
+            Action::CheckPieces { torrent, pieces } => {
+                for piece in pieces {
+                    let event = Event::PieceChecked { torrent, piece, good: true };
+                    self.later(LATENCY, node, Happening::Fact(event));
+                }
+            }
+            Action::Merge { torrent, merge, .. } => {
+                let result = Ok(MergeDone { paths: vec!["file1.webm".to_owned()], already: false });
+                let event = Event::Merged { torrent, merge, result };
+                self.later(LATENCY, node, Happening::Fact(event));
+            }
+            Action::Announce { announce, request, .. } => {
+                let source = self.nodes[node].addr.ip();
+                let result = match self.tracker_down {
+                    false => Ok(self.registry.announce(self.now, &request, source).unwrap()),
+                    true => Err(shoal_core::session::event::AnnounceFailure::Unreachable {
+                        cause: "connection refused".to_owned(),
+                    }),
+                };
+                let event = Event::AnnounceFinished { announce, result };
+                self.later(LATENCY, node, Happening::Fact(event));
+            }
+            Action::Consult(question) => {
+                let Some(policy) = &mut self.policy else { return };
+                let answer = Answer { round: question.round, verdicts: policy(&question) };
+                self.later(LATENCY, node, Happening::Fact(Event::PolicyAnswered(answer)));
+            }
+            Action::Reply { command, result } => {
+                let earlier = self.nodes[node].replies.insert(command, result);
+                assert!(earlier.is_none(), "{command:?} was answered twice");
+            }
+            Action::Notify(notice) => self.nodes[node].notices.push(notice),
+            Action::StopOutsideJob { .. } => {}
+        }
+        debug_assert!(torrent.is_some() || self.nodes[node].torrent.is_none());
+    }
+
+    fn dial(&mut self, node: usize, conn: ConnId, addr: SocketAddr) {
+        let peer = self.nodes.iter().position(|peer| peer.addr == addr && peer.alive);
+        let Some(peer) = peer else {
+            let event = Event::DialFailed { conn, cause: "connection refused".to_owned() };
+            return self.later(LATENCY, node, Happening::Fact(event));
+        };
+        self.sequence += 1;
+        let theirs = ConnId(INCOMING_BIT | self.sequence);
+        let link = |peer, conn| Link {
+            peer,
+            conn,
+            leases: BTreeMap::new(),
+            serving: false,
+            pumping: false,
+        };
+        self.nodes[node].links.insert(conn, link(peer, theirs));
+        self.nodes[peer].links.insert(theirs, link(node, conn));
+        let addr = SocketAddr::new(self.nodes[node].addr.ip(), 40_000);
+        let (info_hash, peer_id) =
+            (self.metainfo.info_hash, self.nodes[node].session.identity().peer_id);
+        let event = Event::Incoming { conn: theirs, addr, info_hash, peer_id, extended: true };
+        self.later(LATENCY, peer, Happening::Fact(event));
+    }
+
+    fn deliver(&mut self, node: usize, conn: ConnId, message: Message) {
+        let Some(link) = self.nodes[node].links.get(&conn) else { return };
+        let (peer, theirs) = (link.peer, link.conn);
+        let event = Event::MessageReceived { conn: theirs, message };
+        self.later(LATENCY, peer, Happening::Fact(event));
+    }
+
+    fn break_link(&mut self, node: usize, conn: ConnId, cause: CloseCause) {
+        let Some(link) = self.nodes[node].links.remove(&conn) else { return };
+        for (lease, (_, filled)) in link.leases {
+            let event = Event::LeaseEnded { conn, lease, filled };
+            self.later(Duration::ZERO, node, Happening::Fact(event));
+        }
+        self.later(Duration::ZERO, node, Happening::Fact(Event::Closed { conn, cause }));
+    }
+
+    fn grant(&mut self, node: usize, conn: ConnId, lease: Lease) {
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else {
+            let event = Event::LeaseEnded { conn, lease: lease.id, filled: 0 };
+            return self.later(Duration::ZERO, node, Happening::Fact(event));
+        };
+        link.leases.insert(lease.id, (lease, 0));
+        if !std::mem::replace(&mut link.pumping, true) {
+            self.pump(node, conn);
+        }
+    }
+
+    /// Lets the next block of a link arrive when its sender's rate allows.
+    fn pump(&mut self, node: usize, conn: ConnId) {
+        let Some(link) = self.nodes[node].links.get(&conn) else { return };
+        // A host's uplink is shared by the links that use it.
+        let peer = link.peer;
+        let links = self.nodes.iter().flat_map(|node| node.links.values());
+        let sharing = links.filter(|link| link.peer == peer && !link.leases.is_empty()).count();
+        let bps = self.nodes[peer].host.upload_bps / (sharing as u64).max(1);
+        let micros = u64::from(BLOCK_LEN) * 1_000_000 / bps.max(1);
+        self.later(Duration::from_micros(micros), node, Happening::Block(conn));
+    }
+
+    fn block(&mut self, node: usize, conn: ConnId) {
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+        let peer = link.peer;
+        let Some((&id, (lease, filled))) = link.leases.iter_mut().next() else {
+            link.pumping = false;
+            return;
+        };
+        let block = (lease.offset + *filled) / BLOCK_LEN;
+        let len = BLOCK_LEN.min(lease.len - *filled);
+        *filled += len;
+        let (piece, complete, theirs) = (lease.piece, *filled == lease.len, link.conn);
+        if complete {
+            link.leases.remove(&id);
+        }
+        let corrupt = self.nodes[peer].host.corrupt;
+        self.nodes[node].blocks.insert((piece, block), (conn, corrupt));
+        let event = match complete {
+            true => Event::ExtentReceived { conn, lease: id },
+            false => Event::LeaseProgress { conn, lease: id, bytes: len, latency_us: 1000 },
+        };
+        self.fact(peer, Event::Uploaded { conn: theirs, bytes: u64::from(len) });
+        self.fact(node, event);
+        self.pump(node, conn);
+    }
+
+    fn revoke(&mut self, node: usize, conn: ConnId, lease: LeaseId) {
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+        if let Some((_, filled)) = link.leases.remove(&lease) {
+            let event = Event::LeaseEnded { conn, lease, filled };
+            self.later(Duration::ZERO, node, Happening::Fact(event));
+        }
+    }
+
+    fn verify(&mut self, node: usize, piece: PieceIndex, compare: bool) {
+        let torrent = self.torrent(node);
+        let mut blocks = Vec::new();
+        let mut good = true;
+        let sent = self.nodes[node].blocks.iter().filter(|((of, _), _)| *of == piece);
+        for (&(_, block), &(from, corrupt)) in sent {
+            good &= !corrupt;
+            let digest = [if corrupt { 66 } else { block as u8 }; 20];
+            blocks.push(BlockDigest { block, from: Some(from), digest });
+        }
+        self.nodes[node].blocks.retain(|(of, _), _| *of != piece);
+        let outcome = match good {
+            false => PieceOutcome::Mismatch { blocks },
+            true if compare => PieceOutcome::Written { blocks },
+            true => PieceOutcome::Written { blocks: Vec::new() },
+        };
+        let event = Event::PieceVerified { torrent, piece, outcome };
+        self.later(Duration::from_millis(1), node, Happening::Fact(event));
+    }
+}
+
+/// Verdicts at random, most of them nonsense.
+pub(crate) fn nonsense(seed: u64) -> Policy {
+    let mut rng = Rng::new(seed);
+    Box::new(move |question| {
+        let verdict = |rng: &mut Rng| match rng.below(6) {
+            0 => Verdict::Abstained,
+            1 => Verdict::Failed,
+            2 => Verdict::Deferred { ms: 10 },
+            3 => Verdict::Chosen { conn: ConnId(rng.u64()), reason: None },
+            4 => Verdict::Bypassed,
+            _ => {
+                let peer = rng.below(question.peers.len());
+                Verdict::Chosen { conn: question.peers[peer].conn, reason: None }
+            }
+        };
+        let count = rng.below(question.chunks.len() + 3);
+        (0..count).map(|_| verdict(&mut rng)).collect()
+    })
+}
+
+/// The indexes of a set.
+pub(crate) fn bits(len: usize, ones: impl IntoIterator<Item = u32>) -> Bitfield {
+    let mut field = Bitfield::new(len);
+    for one in ones.into_iter().collect::<BTreeSet<_>>() {
+        field.set(PieceIndex(one));
+    }
+    field
+}
