@@ -191,9 +191,11 @@ impl Outbox {
 /// would go to the next in the queue, and two connections could pass it on for ever.
 pub(super) struct Room {
     inbox: mpsc::Sender<NetEvent>,
-    permit: Option<mpsc::OwnedPermit<NetEvent>>,
-    waiting: Option<Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<NetEvent>>> + Send>>>,
+    permit: Option<Permit>,
+    waiting: Option<Pin<Box<dyn Future<Output = Option<Permit>> + Send>>>,
 }
+
+type Permit = mpsc::OwnedPermit<NetEvent>;
 
 impl Room {
     pub(super) fn new(inbox: mpsc::Sender<NetEvent>) -> Self {

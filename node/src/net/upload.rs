@@ -73,6 +73,8 @@ struct PieceSource {
     piece: PieceIndex,
     asked_at: Instant,
     parts: Vec<Source>,
+    /// No part is on a disk.
+    in_memory: bool,
 }
 
 /// A part of a file, or zeros.
@@ -337,7 +339,11 @@ impl Upload {
         let len = swarm.metainfo.layout().piece_size(piece);
         match swarm.source.source(piece, 0, len) {
             Ok(parts) => {
-                self.source = Some(PieceSource { piece, asked_at: now, parts });
+                let in_memory = parts.iter().all(|part| match part {
+                    Source::File { file, .. } => warm::is_tmpfs(file),
+                    Source::Zeros(_) => true,
+                });
+                self.source = Some(PieceSource { piece, asked_at: now, parts, in_memory });
                 true
             }
             Err(SourceError::Missing(_)) => false,
@@ -376,7 +382,8 @@ impl PieceSource {
     fn cold(&self, range: BlockRange) -> Vec<(Arc<File>, Range<u64>)> {
         let end = range.offset + range.len;
         let mut cold = Vec::new();
-        let mut at = range.offset;
+        // Nothing has to be looked at where nothing can be cold.
+        let mut at = if self.in_memory { end } else { range.offset };
         while let Some(part) = (at < end).then(|| self.part(at, end)).flatten() {
             at += match part {
                 Part::Zeros { len } => len,

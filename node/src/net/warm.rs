@@ -5,7 +5,7 @@ use std::{fs::File, io::IoSliceMut, ops::Range, os::unix::fs::FileExt, sync::Arc
 
 use rustix::{
     fs::{Advice, fadvise, fstatfs},
-    io::{Errno, ReadWriteFlags, preadv2},
+    io::{ReadWriteFlags, preadv2},
 };
 
 /// One probe finds one page; the system reads files ahead in windows of 128 KiB and more.
@@ -15,7 +15,8 @@ const AHEAD_LEN: u64 = 4 * 1024 * 1024;
 /// The `f_type` of a tmpfs, whose pages are never on a disk.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Whether sendfile of this range would find its pages in memory.
+/// Whether sendfile of this range would find its pages in memory. `false` also where the file
+/// system cannot tell.
 pub(super) fn is_warm(file: &File, range: &Range<u64>) -> bool {
     let mut at = range.start;
     loop {
@@ -24,7 +25,6 @@ pub(super) fn is_warm(file: &File, range: &Range<u64>) -> bool {
         match found {
             // An end of file is for sendfile to find.
             Ok(_) => {}
-            Err(Errno::OPNOTSUPP) => return is_tmpfs(file),
             Err(_) => return false,
         }
         let last = range.end.saturating_sub(1);
@@ -52,13 +52,16 @@ pub(super) fn bring(file: &Arc<File>, range: &Range<u64>) {
     }
 }
 
-fn is_tmpfs(file: &File) -> bool {
+/// Whether the file has no disk under it, so that it needs no probe.
+pub(super) fn is_tmpfs(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == TMPFS_MAGIC)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use rustix::io::Errno;
 
     use super::*;
 
@@ -69,9 +72,10 @@ mod tests {
         let file = Arc::new(file);
         bring(&file, &(10..300_000));
         // Where a file system cannot tell, nothing is taken to be warm.
-        let tells = preadv2(&file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
-        let expected = tells != Err(Errno::OPNOTSUPP) || is_tmpfs(&file);
-        assert_eq!(is_warm(&file, &(10..300_000)), expected);
+        let mut byte = [0];
+        let probe = &mut [IoSliceMut::new(&mut byte)];
+        let tells = preadv2(&file, probe, 0, ReadWriteFlags::NOWAIT) != Err(Errno::OPNOTSUPP);
+        assert_eq!(is_warm(&file, &(10..300_000)), tells);
         bring(&file, &(299_999..400_000));
     }
 }

@@ -1,6 +1,8 @@
 //! Two parties over loopback: whole connections with a scripted session at one end and another, or
 //! a scripted peer, at the other. Here the fixture; the behaviour is in its folder's files.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one event among others")]
+
 mod foreign;
 mod transfer;
 
@@ -23,8 +25,8 @@ use shoal_core::{
 use tokio::sync::mpsc;
 
 use super::{
-    BlockSource, BufferPool, HaveMap, Net, NetConfig, NetEvent, NetLimits, Source, SourceError,
-    Swarm,
+    BlockSource, BufferPool, ExtentBuffer, HaveMap, Net, NetConfig, NetEvent, NetLimits, Source,
+    SourceError, Swarm,
 };
 
 const TORRENT: TorrentId = TorrentId(7);
@@ -191,6 +193,14 @@ impl Party {
         self.until(pick).await.0
     }
 
+    async fn dial_failed(&mut self) -> String {
+        let pick = |event: &NetEvent| match event {
+            NetEvent::Core(Event::DialFailed { cause, .. }) => Some(cause.clone()),
+            _ => None,
+        };
+        self.until(pick).await.0
+    }
+
     async fn message(&mut self, wanted: &Message) {
         let pick = |event: &NetEvent| match event {
             NetEvent::Core(Event::MessageReceived { message, .. }) => {
@@ -228,17 +238,39 @@ impl Party {
         requests_max: u32,
     ) -> LeaseId {
         let layout = swarm.metainfo.layout();
-        let piece = PieceIndex(piece);
-        let len = layout.piece_size(piece);
-        self.leases += 1;
-        let id = LeaseId(self.leases);
-        let mut buffer = self.pool.take(len);
-        buffer.fill_padding(0, &layout.pad_ranges(piece));
-        let (torrent, extent, offset, duplicate) = (swarm.torrent, 0, 0, false);
-        let lease =
-            Lease { id, torrent, piece, extent, offset, len, request_len, requests_max, duplicate };
+        let mut buffer = self.pool.take(layout.piece_size(PieceIndex(piece)));
+        buffer.fill_padding(0, &layout.pad_ranges(PieceIndex(piece)));
+        let lease = Lease { requests_max, ..self.lease(swarm, piece, request_len) };
+        let id = lease.id;
         self.seen.extend(self.net.grant(lease, conn, buffer));
         id
+    }
+
+    fn grant_buffer(
+        &mut self,
+        conn: ConnId,
+        swarm: &Swarm,
+        piece: u32,
+        request_len: u32,
+        buffer: ExtentBuffer,
+    ) {
+        let lease = self.lease(swarm, piece, request_len);
+        self.seen.extend(self.net.grant(lease, conn, buffer));
+    }
+
+    fn lease(&mut self, swarm: &Swarm, piece: u32, request_len: u32) -> Lease {
+        self.leases += 1;
+        Lease {
+            id: LeaseId(self.leases),
+            torrent: swarm.torrent,
+            piece: PieceIndex(piece),
+            extent: 0,
+            offset: 0,
+            len: swarm.metainfo.layout().piece_size(PieceIndex(piece)),
+            request_len,
+            requests_max: 250,
+            duplicate: false,
+        }
     }
 
     /// The bytes of a lease, once all are there.
