@@ -18,7 +18,7 @@ use crate::{
     budget::{Budget, DECISION_BUDGET, LOAD_BUDGET, SOURCE_LEN_MAX},
     failure::{Diagnostics, Failure, FailureKind, Text},
     host::{Live, Shared},
-    sandbox::{Meter, Sandbox},
+    sandbox::{Meter, Sandbox, guarded},
     script::Script,
     shape::{Entry, Shape, TOP_LEVEL},
     shipped,
@@ -156,9 +156,10 @@ impl Loader {
         let seed = self.rng.u64();
         self.meter.start(LOAD_BUDGET);
         let failed = |error: &mlua::Error| vec![*self.failed(error, TOP_LEVEL, None, LOAD_BUDGET)];
-        let sandbox =
-            Sandbox::new(&self.shared, &self.meter, seed).map_err(|error| failed(&error))?;
-        let main = sandbox.compile(&self.source.source).map_err(|error| {
+        let sandbox = guarded(|| Sandbox::new(&self.shared, &self.meter, seed))
+            .map_err(|error| failed(&error))?;
+        let compiled = guarded(|| sandbox.compile(&self.source.source));
+        let main = compiled.map_err(|error| {
             let mut failures = failed(&error);
             // Lua calls it a run-time error where the source nests too deeply.
             for failure in failures.iter_mut().filter(|f| f.kind == FailureKind::Runtime) {
@@ -166,9 +167,9 @@ impl Loader {
             }
             failures
         })?;
-        let returned: Value = main.call(()).map_err(|error| failed(&error))?;
+        let returned: Value = guarded(|| main.call(())).map_err(|error| failed(&error))?;
         let shape = Shape::read(&returned, &self.source.settings, &self.text())?;
-        let vm = Vm::new(sandbox, &shape).map_err(|error| failed(&error))?;
+        let vm = guarded(|| Vm::new(sandbox, &shape)).map_err(|error| failed(&error))?;
         Ok((vm, shape))
     }
 
@@ -181,14 +182,13 @@ impl Loader {
         let (due, torrent) = {
             let live = self.shared.live.borrow();
             let Some(table) = &live.table else { return Ok(()) };
-            let due = vm
-                .refresh(table)
+            let due = guarded(|| vm.refresh(table))
                 .map_err(|error| self.failed(&error, TABLES, None, LOAD_BUDGET))?;
             (due, table.torrent)
         };
         if due {
             self.meter.start(LOAD_BUDGET);
-            vm.init().map_err(|error| {
+            guarded(|| vm.init()).map_err(|error| {
                 vm.forget(torrent);
                 self.failed(&error, INIT, vm.init_lines, LOAD_BUDGET)
             })?;
@@ -212,10 +212,11 @@ impl Loader {
         let count = {
             let live = self.shared.live.borrow();
             let Some(table) = &live.table else { return Ok(Decision::Abstained) };
-            vm.present(&table.chunks[chunk], &live.open).map_err(|error| failed(&error, None))?;
+            guarded(|| vm.present(&table.chunks[chunk], &live.open))
+                .map_err(|error| failed(&error, None))?;
             live.open.len()
         };
-        let said = vm.decide(count).map_err(|error| failed(&error, vm.entry_lines))?;
+        let said = guarded(|| vm.decide(count)).map_err(|error| failed(&error, vm.entry_lines))?;
         match said {
             Said::Chosen(conn, second) => self.candidate(conn).map_or_else(
                 || {

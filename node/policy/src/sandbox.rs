@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::Duration,
 };
@@ -22,7 +23,8 @@ pub(crate) const POLICY_CHUNK_PREFIX: &str = "policy:";
 /// How the frames of `sandbox.lua` begin in a traceback.
 pub(crate) const SANDBOX_CHUNK_PREFIX: &str = "shoal:";
 
-const POLICY_CHUNK: &str = "policy";
+/// What a policy is called in its VM.
+pub(crate) const POLICY_CHUNK: &str = "policy";
 const SANDBOX: &str = include_str!("sandbox.lua");
 
 /// Instructions weigh once more for every so many bytes that the VM holds.
@@ -108,6 +110,16 @@ impl Sandbox {
     pub(crate) fn memory(&self) -> usize {
         self.lua.used_memory().saturating_sub(self.base)
     }
+}
+
+/// Runs what calls into a VM. A panic in there counts as a lack of memory: mlua panics where it can
+/// not make room for a reference, and the VM is not used again either way.
+///
+/// # Errors
+/// Those of `act`.
+pub(crate) fn guarded<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(Error::MemoryError("no room for a reference".to_owned())))
 }
 
 /// Sets the hook to look at the budget after every so many instructions.

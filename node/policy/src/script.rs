@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, FailureKind},
     load::{CHOOSE, Decision, Loader, SCORE},
     params::Param,
+    sandbox::guarded,
     shape::{Entry, Shape},
     status::{Counters, LastError, Status},
     vm::Vm,
@@ -276,7 +277,7 @@ impl Script {
         self.idle.remove(&table.torrent);
         let Some(vm) = self.vm.as_mut().filter(|_| self.fresh) else { return };
         self.loader.meter.start(DECISION_SLOW);
-        if vm.changed(peer, &table.peers[peer]).is_err() {
+        if guarded(|| vm.changed(peer, &table.peers[peer])).is_err() {
             // Only memory can fail here; the next decision begins in an empty VM.
             self.vm = None;
         }

@@ -17,7 +17,7 @@ use shoal_core::{
 use crate::{
     host::{conn_key, conn_of},
     params::{Param, ParamValue},
-    sandbox::Sandbox,
+    sandbox::{POLICY_CHUNK, Sandbox},
     shape::{Entry, Shape},
 };
 
@@ -320,9 +320,13 @@ impl Numbers {
     }
 }
 
-/// The lines of a function, from 1.
+/// The lines of a function of the policy, from 1.
 fn lines(function: &Function) -> Option<(u32, u32)> {
     let info = function.info();
+    // It may be one of the library's.
+    if info.short_src.as_deref() != Some(POLICY_CHUNK) {
+        return None;
+    }
     let first = u32::try_from(info.line_defined?).ok()?;
     let last = info.last_line_defined.and_then(|line| u32::try_from(line).ok());
     Some((first, last.unwrap_or(first)))

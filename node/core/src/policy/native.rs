@@ -127,9 +127,6 @@ impl FromStr for Native {
     }
 }
 
-/// A peer and its index in the table.
-type Indexed<'a> = (usize, &'a PeerView);
-
 /// The candidates among which a choice is made.
 #[derive(Clone, Copy)]
 struct Open<'a> {
@@ -197,18 +194,28 @@ impl<'a> Open<'a> {
     }
 
     fn next_after(self, cursor: &mut Cursor) -> Option<usize> {
-        let (mut next, mut lowest): (Option<Indexed<'_>>, Option<Indexed<'_>>) = (None, None);
+        let last = cursor.0.map(rank);
+        let mut next: Option<(Rank, usize)> = None;
+        let mut lowest: Option<(Rank, usize)> = None;
         for (i, peer) in self.iter() {
-            let is_later = cursor.0.is_none_or(|last| peer.id > last);
-            let place = if is_later { &mut next } else { &mut lowest };
-            if place.is_none_or(|(_, best)| peer.id < best.id) {
-                *place = Some((i, peer));
+            let rank = rank(peer.id);
+            let place = if last.is_none_or(|last| rank > last) { &mut next } else { &mut lowest };
+            if place.is_none_or(|(best, _)| rank < best) {
+                *place = Some((rank, i));
             }
         }
-        let (i, peer) = next.or(lowest)?;
-        cursor.0 = Some(peer.id);
+        let (_, i) = next.or(lowest)?;
+        cursor.0 = Some(self.peers[i].id);
         Some(i)
     }
+}
+
+/// A peer id as numbers in the same order: compared in a third of the time.
+type Rank = (u128, u32);
+
+fn rank(id: PeerId) -> Rank {
+    let [head @ .., a, b, c, d] = id.0;
+    (u128::from_be_bytes(head), u32::from_be_bytes([a, b, c, d]))
 }
 
 /// The specification's order, and how every other policy breaks its ties.

@@ -158,6 +158,34 @@ fn memory_has_an_end() {
 }
 
 #[test]
+fn the_host_finds_no_memory_left_and_goes_on() {
+    let (mut answered, mut refused) = (0, 0);
+    for pieces in (0..270).step_by(3) {
+        // From 14.5 MiB to the limit, in steps of 16 to 20 KiB.
+        let lua = format!(
+            "local s, kept, fine = 'x', {{}}, {{}} for i = 1, 16 do s = s .. s end
+             for i = 1, 232 do kept[i] = s .. i end
+             s = 'x' for i = 1, 12 do s = s .. s end
+             for i = 1, {pieces} * 3 // 2 do fine[i] = s .. i end
+             return function(ctx, peers)
+               if kept and fine then return #peers > 0 and 1 or nil end
+             end"
+        );
+        let Ok(mut script) = load(lua) else {
+            refused += 1;
+            continue;
+        };
+        let verdicts =
+            in_time("no memory", || script.answer(&consultation((0..=255).map(peer).collect(), 4)));
+        assert_eq!(verdicts.len(), 4);
+        answered += usize::from(verdicts[0] == chosen(0));
+        let wrong = |v: &Verdict| matches!(v, Verdict::Abstained | Verdict::Deferred { .. });
+        assert!(!verdicts.iter().any(wrong), "{verdicts:?}");
+    }
+    assert!(answered > 0 && refused > 0 && answered + refused < 90, "{answered}, {refused}");
+}
+
+#[test]
 fn deep_recursion_ends() {
     for (kind, body) in [
         (Budget, "local function f() return 1 + f() end f()"),
