@@ -24,7 +24,7 @@ use super::{
         PolicyChoice, PolicyIssue, PolicyKind, PolicyRefusal, PolicyState, PolicyStatus,
         ScriptChoice,
     },
-    thread::{self, Ask, Beat, Loader, LogTail, Seat, Shown, Tell, issue_of, lock, refusal},
+    thread::{self, Ask, Beat, Loader, Seat, Shown, Tell, issue_of, lock, refusal},
 };
 use crate::clock::Clock;
 
@@ -64,8 +64,6 @@ pub enum PolicyNews {
     Tripped,
     /// The breaker let it decide again.
     Recovered,
-    /// The thread does not answer: the default decides.
-    Wedged,
 }
 
 /// The policy of a node. Cheap to clone.
@@ -173,23 +171,21 @@ impl PolicyHost {
         if state.stopped {
             return refused("the node is shutting down", &spare);
         }
-        let fresh = state.worker.is_none() || state.wedged;
-        let slot = if fresh { &mut state.candidate } else { &mut state.worker };
-        if slot.is_none() {
+        // Beside a wedged thread a new one is tried; it takes its place if the script loads.
+        let beside = state.worker.is_none() || state.wedged;
+        if beside && state.candidate.is_none() {
             let left = state.abandoned.iter().filter(|thread| !thread.is_finished()).count();
             if left >= ABANDONED_MAX {
                 return refused("too many policy threads do not answer; restart the node", &spare);
             }
-            let worker = match spawn(spare.clone()) {
-                Ok(worker) => worker,
+            match spawn(spare.clone()) {
+                Ok(worker) => state.candidate = Some(worker),
                 Err(error) => return refused(&format!("no policy thread: {error}"), &spare),
-            };
+            }
             state.generations += 1;
-            state.candidate = Some(worker);
         }
-        let fresh = state.worker.is_none() || state.wedged;
-        let slot = if fresh { &state.candidate } else { &state.worker };
-        let Some(worker) = slot else { return refused("there is no policy thread", &spare) };
+        let worker = if beside { &state.candidate } else { &state.worker };
+        let Some(worker) = worker else { return refused("there is no policy thread", &spare) };
         let generation = worker.seat.generation;
         match worker.asks.try_send(Ask::Load { token, choice: choice.clone() }) {
             Ok(()) => {
@@ -272,20 +268,11 @@ impl PolicyHost {
         let state = self.state();
         let shown = state.worker.as_ref().and_then(|worker| lock(&worker.seat.shown).clone());
         match (state.native, shown) {
-            (None, Some(shown)) => {
-                let log = state.worker.as_ref().map(|worker| worker.seat.log.lines());
-                self.of_script(&shown, state.wedged, log.unwrap_or_default())
-            }
+            (None, Some(shown)) => self.of_script(&shown, state.wedged),
             (native, _) => {
                 of_native(native.unwrap_or(Native::LowestUploaded), state.not_restored.clone())
             }
         }
-    }
-
-    /// What is in force, as it could be set again; the source of a script is not kept here.
-    #[must_use]
-    pub fn is_native(&self) -> bool {
-        self.state().native.is_some()
     }
 
     /// Ends the threads once they have answered what they were asked. They are to be joined by
@@ -301,7 +288,7 @@ impl PolicyHost {
         threads
     }
 
-    fn of_script(&self, shown: &Shown, wedged: bool, log: Vec<String>) -> PolicyStatus {
+    fn of_script(&self, shown: &Shown, wedged: bool) -> PolicyStatus {
         let status = &shown.status;
         let counters = &status.counters;
         let errors = [
@@ -333,7 +320,7 @@ impl PolicyHost {
             content_hash: status.hash.clone(),
             last_error: issue_of(status, &self.0.clock),
             params: shown.params.clone(),
-            log,
+            log: shown.log.lines(),
             description: shown.description.clone(),
         }
     }
@@ -346,7 +333,6 @@ impl PolicyHost {
             tell: self.0.tell.clone(),
             beat: Arc::new(Beat::default()),
             shown: Arc::default(),
-            log: LogTail::default(),
         }
     }
 

@@ -104,6 +104,7 @@ pub(super) struct Shown {
     pub(super) params: BTreeMap<String, String>,
     pub(super) description: String,
     pub(super) status: Status,
+    pub(super) log: LogTail,
 }
 
 /// The last lines that a script logged.
@@ -123,10 +124,6 @@ impl LogTail {
         self.lock().iter().cloned().collect()
     }
 
-    fn clear(&self) {
-        self.lock().clear();
-    }
-
     fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +138,6 @@ pub(super) struct Seat {
     pub(super) tell: Tell,
     pub(super) beat: Arc<Beat>,
     pub(super) shown: Arc<Mutex<Option<Shown>>>,
-    pub(super) log: LogTail,
 }
 
 /// The thread's body: ends once the host has dropped its side of the channel.
@@ -203,10 +199,9 @@ impl Thread {
                 params: loaded.params,
                 description: loaded.description,
                 status: loaded.decider.status(),
+                log,
             };
             *lock(&self.seat.shown) = Some(shown);
-            self.seat.log.clear();
-            log.lines().into_iter().for_each(|line| self.seat.log.push(line));
             self.script = Some(loaded.decider);
             (self.told, self.was_tripped) = (None, false);
             loaded.warnings
@@ -219,7 +214,6 @@ impl Thread {
     fn clear(&mut self) {
         self.script = None;
         *lock(&self.seat.shown) = None;
-        self.seat.log.clear();
     }
 
     /// Shows how the script stands, and says what is new about it.

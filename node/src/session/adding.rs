@@ -70,7 +70,7 @@ impl Shell {
         let inbox = self.inbox.clone();
         let submitted = self.rooms.files.submit(move || {
             let broken = || Err(AddError::Disk("the disk thread failed".to_owned()));
-            let work = || opening::open_new(&store, &folders, metainfo, &bytes, source);
+            let work = || opening::open_new(&store, &folders, &metainfo, &bytes, source);
             let result = guarded(work, broken).map(Box::new);
             inbox.tell(Input::Disk(DiskNews::Opened { info_hash, result, reply }));
         });
@@ -162,13 +162,13 @@ impl Shell {
                 inbox.tell(Input::Disk(DiskNews::Removed { info_hash, result }));
             });
             if let Err(refused) = submitted {
-                self.on_removed(info_hash, Err(refused.to_string()));
+                self.on_removed(info_hash, &Err(refused.to_string()));
             }
         }
     }
 
-    pub(super) fn on_removed(&mut self, info_hash: InfoHash, result: Result<(), String>) {
-        if let Err(cause) = &result {
+    pub(super) fn on_removed(&mut self, info_hash: InfoHash, result: &Result<(), String>) {
+        if let Err(cause) = result {
             tracing::error!(%info_hash, cause, "a torrent's data was not removed");
         }
         let Some(removal) = self.waiting.removing.remove(&info_hash) else { return };

@@ -201,7 +201,7 @@ mod tests {
         let (told, heard) = channel();
         let out = told.clone();
         // Holds the only thread until everything is queued.
-        room.submit(move || drop(gate.recv())).unwrap();
+        room.submit(move || gate.recv().unwrap()).unwrap();
         let mut steps = 0;
         room.in_background(move || {
             steps += 1;
@@ -248,7 +248,7 @@ mod tests {
         let (go, gate) = channel::<()>();
         let gate = Mutex::new(gate);
         room.in_background(move || {
-            drop(gate.lock().unwrap().recv());
+            gate.lock().unwrap().recv().unwrap();
             Step::Done
         })
         .unwrap();

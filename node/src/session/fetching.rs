@@ -208,8 +208,12 @@ mod tests {
     }
 
     /// Padding that fills the first `blocks` blocks of extent 0: how a test fills a buffer.
-    fn pads(blocks: u32) -> [Range<u32>; 1] {
-        [0..blocks * BLOCK_LEN]
+    fn pads(blocks: u32) -> Vec<Range<u32>> {
+        pads_at(0, blocks)
+    }
+
+    fn pads_at(offset: u32, blocks: u32) -> Vec<Range<u32>> {
+        std::iter::once(offset..offset + blocks * BLOCK_LEN).collect()
     }
 
     fn fetching() -> Fetching {
@@ -259,7 +263,7 @@ mod tests {
     fn what_arrives_for_a_dropped_piece_is_not_kept() {
         let mut fetching = fetching();
         let first = fetching.grant(&lease(1, 0, false), &pads(64));
-        let second = fetching.grant(&lease(2, 1, false), &[EXTENT_LEN..EXTENT_LEN + BLOCK_LEN]);
+        let second = fetching.grant(&lease(2, 1, false), &pads_at(EXTENT_LEN, 1));
         fetching.drop_piece(TORRENT, PIECE);
         fetching.received(LeaseId(1), first);
         assert_eq!(fetching.ended(LeaseId(2), second), 0);
@@ -271,7 +275,7 @@ mod tests {
     fn a_torrent_that_goes_leaves_no_memory_behind() {
         let mut fetching = fetching();
         let full = fetching.grant(&lease(1, 0, false), &pads(64));
-        let partial = fetching.grant(&lease(2, 1, false), &[EXTENT_LEN..EXTENT_LEN + BLOCK_LEN]);
+        let partial = fetching.grant(&lease(2, 1, false), &pads_at(EXTENT_LEN, 1));
         let out = fetching.grant(&lease(3, 2, false), &[]);
         fetching.received(LeaseId(1), full);
         fetching.ended(LeaseId(2), partial);

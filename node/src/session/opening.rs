@@ -48,7 +48,7 @@ pub(super) struct OpenedTorrent {
 pub(super) fn open_new(
     store: &Store,
     folders: &Folders,
-    metainfo: Arc<Metainfo>,
+    metainfo: &Arc<Metainfo>,
     bytes: &[u8],
     source: AddSource,
 ) -> Result<OpenedTorrent, AddError> {
@@ -64,7 +64,7 @@ pub(super) fn open_new(
     record.seed_only = is_seed;
     let opened = open(store, metainfo.clone(), &record)?;
     if is_seed {
-        check_seed(&opened.store, &metainfo)?;
+        check_seed(&opened.store, metainfo)?;
     }
     let put = store.put_torrent(metainfo.info_hash, &record, bytes);
     put.map_err(|error| AddError::Disk(error.to_string()))?;
@@ -192,8 +192,8 @@ fn open_error(error: OpenError) -> AddError {
 
 /// An error of the system without its number.
 fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        return "does not exist".to_owned();
     }
+    error.to_string()
 }

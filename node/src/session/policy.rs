@@ -136,7 +136,6 @@ impl Shell {
             PolicyNews::Recovered => {
                 self.tell_policy("recovered", "the policy decides again".to_owned());
             }
-            PolicyNews::Wedged => self.on_wedged(),
         }
     }
 

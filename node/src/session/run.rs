@@ -93,9 +93,15 @@ pub(super) struct Waiting {
     /// same ones again.
     pub(super) removing: BTreeMap<InfoHash, Removal>,
     /// Replies to removals, held back until the data is gone.
-    pub(super) removed:
-        Vec<(InfoHash, Reply<Result<Done, CommandError>>, Result<Done, CommandError>)>,
+    pub(super) removed: Vec<Removed>,
 }
+
+/// A removal that the session answered: of what, to whom, and how.
+pub(super) type Removed = (InfoHash, CommandReply, Ended);
+/// Who waits for a command.
+type CommandReply = Reply<Ended>;
+/// How a command ended.
+type Ended = Result<Done, CommandError>;
 
 /// A removal under way.
 #[derive(Default)]
@@ -246,9 +252,10 @@ impl Shell {
             drop(reply.send(Err(CommandError::ShuttingDown)));
             return;
         }
-        let removed = match &command {
-            Command::Remove { torrent, .. } => self.torrents.get(torrent).map(|t| t.info_hash),
-            _ => None,
+        let removed = if let Command::Remove { torrent, .. } = &command {
+            self.torrents.get(torrent).map(|torrent| torrent.info_hash)
+        } else {
+            None
         };
         let reply = match removed {
             Some(info_hash) => ReplyTo::Remover(info_hash, reply),
@@ -306,7 +313,7 @@ impl Shell {
             DiskNews::Opened { info_hash, result, reply } => {
                 self.on_opened(info_hash, result, reply);
             }
-            DiskNews::Removed { info_hash, result } => self.on_removed(info_hash, result),
+            DiskNews::Removed { info_hash, result } => self.on_removed(info_hash, &result),
             DiskNews::Created { job, result } => self.on_created(job, result),
         }
     }

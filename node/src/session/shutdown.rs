@@ -9,7 +9,7 @@ use shoal_core::{ids::TorrentId, session::command::Command};
 use tokio::sync::mpsc;
 
 use super::{
-    inbox::{DiskNews, Input},
+    inbox::Input,
     perform::guarded,
     run::{ReplyTo, Shell, Stopping},
     torrents::Torrent,
@@ -111,12 +111,9 @@ impl ShutdownReport {
 /// what somebody waits for is answered by its dropped channel. Buffers go with it.
 async fn hear(mut inputs: mpsc::Receiver<Input>) {
     while let Some(input) = inputs.recv().await {
-        match input {
-            Input::Shutdown { reply: Some(reply) } => {
-                // A second caller: it hears that the end came, and nothing of how.
-                let _ = reply.try_send(ShutdownReport::default());
-            }
-            Input::Disk(DiskNews::PieceDone { .. }) | _ => {}
+        if let Input::Shutdown { reply: Some(reply) } = input {
+            // A second caller: it hears that the end came, and nothing of how.
+            let _ = reply.try_send(ShutdownReport::default());
         }
     }
 }
