@@ -121,20 +121,27 @@ impl Fetching {
         }
     }
 
-    /// The filled extents of a piece, in order, to be verified. What else there is of the piece is
-    /// not wanted any more.
+    /// The filled extents of a piece, in order, to be verified: `extents` are its ranges, `pads` its
+    /// padding. An extent that is padding alone was never leased: it is made here. What else there
+    /// is of the piece is not wanted any more.
     pub(super) fn take_piece(
         &mut self,
         torrent: TorrentId,
         piece: PieceIndex,
+        extents: impl Iterator<Item = Range<u32>>,
+        pads: &[Range<u32>],
     ) -> Vec<ExtentBuffer> {
         self.make_stale(|granted| granted.torrent == torrent && granted.piece == piece);
-        let range = (torrent, piece, 0)..=(torrent, piece, u32::MAX);
         let mut full = Vec::new();
-        for (_, kept) in self.extents.extract_if(range, |_, _| true) {
-            match kept {
-                Kept::Full(buffer) => full.push(buffer),
-                Kept::Partial(buffer) => self.pool.put(buffer),
+        for (extent, range) in (0..).zip(extents) {
+            match self.extents.remove(&(torrent, piece, extent)) {
+                Some(Kept::Full(buffer)) => full.push(buffer),
+                Some(Kept::Partial(buffer)) => self.pool.put(buffer),
+                None => {
+                    let mut buffer = self.pool.take(range.end - range.start);
+                    buffer.fill_padding(range.start, pads);
+                    full.push(buffer);
+                }
             }
         }
         full
@@ -142,8 +149,11 @@ impl Fetching {
 
     /// Throws away what there is of a piece.
     pub(super) fn drop_piece(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let buffers = self.take_piece(torrent, piece);
-        self.recycle(buffers);
+        self.make_stale(|granted| granted.torrent == torrent && granted.piece == piece);
+        let range = (torrent, piece, 0)..=(torrent, piece, u32::MAX);
+        for (_, kept) in self.extents.extract_if(range, |_, _| true) {
+            self.pool.put(kept.into_buffer());
+        }
     }
 
     /// Throws away what there is of a torrent.
@@ -253,7 +263,7 @@ mod tests {
         let second = fetching.grant(&lease(2, 0, true), &pads(64));
         fetching.received(LeaseId(1), first);
         fetching.received(LeaseId(2), second);
-        let piece = fetching.take_piece(TORRENT, PIECE);
+        let piece = fetching.take_piece(TORRENT, PIECE, std::iter::once(0..EXTENT_LEN), &[]);
         assert_eq!(piece.len(), 1);
         fetching.recycle(piece);
         assert_eq!(fetching.pool.lent_bytes(), 0);
@@ -267,8 +277,20 @@ mod tests {
         fetching.drop_piece(TORRENT, PIECE);
         fetching.received(LeaseId(1), first);
         assert_eq!(fetching.ended(LeaseId(2), second), 0);
-        assert!(fetching.take_piece(TORRENT, PIECE).is_empty());
+        assert!(fetching.extents.is_empty());
         assert_eq!(fetching.pool.lent_bytes(), 0);
+    }
+
+    #[test]
+    fn extent_of_padding_alone_is_made_when_its_piece_is_verified() {
+        let mut fetching = fetching();
+        let pads = [EXTENT_LEN..2 * EXTENT_LEN];
+        let first = fetching.grant(&lease(1, 0, false), &[0..EXTENT_LEN]);
+        fetching.received(LeaseId(1), first);
+        let extents = [0..EXTENT_LEN, EXTENT_LEN..2 * EXTENT_LEN];
+        let piece = fetching.take_piece(TORRENT, PIECE, extents.into_iter(), &pads);
+        assert_eq!(piece.len(), 2);
+        assert_eq!(piece[1].filled_bytes(), EXTENT_LEN);
     }
 
     #[test]

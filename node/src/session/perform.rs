@@ -80,14 +80,18 @@ impl Shell {
     }
 
     fn verify_and_write(&mut self, torrent: TorrentId, piece: PieceIndex, compare: bool) {
-        let buffers = self.fetching.take_piece(torrent, piece);
         let broken = |cause: &str| PieceOutcome::DiskError { cause: cause.to_owned() };
         let Some(known) = self.torrents.get(&torrent) else {
-            self.fetching.recycle(buffers);
+            self.fetching.drop_piece(torrent, piece);
             let outcome = broken("the torrent is gone");
             self.later(Event::PieceVerified { torrent, piece, outcome });
             return;
         };
+        let layout = known.metainfo.layout();
+        let extents =
+            (0..layout.extent_count(piece)).map(|extent| layout.extent_range(piece, extent));
+        let pads = layout.pad_ranges(piece);
+        let buffers = self.fetching.take_piece(torrent, piece, extents, &pads);
         let (store, alive, inbox) = (known.store.clone(), known.alive.clone(), self.inbox.clone());
         let submitted = self.rooms.pieces.submit(move || {
             let mut report = PieceReport { inbox, torrent, piece, buffers, done: None };
