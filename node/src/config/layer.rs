@@ -80,7 +80,8 @@ pub struct PeerLayer {
     /// Add this torrent, seed it from DATA and connect to its tracker; repeatable
     #[arg(long, value_name = "FILE.torrent=DATA")]
     pub seed: Vec<SeedSpec>,
-    /// Policy that picks the peer for each chunk: a name, or a Lua file [default: lowest_uploaded]
+    /// Policy that picks the peer for each chunk: a name, or a Lua file
+    /// [default: the one of the last run, at first lowest_uploaded]
     #[arg(long, value_name = "NAME|FILE")]
     pub policy: Option<String>,
     /// Download every --torrent

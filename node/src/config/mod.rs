@@ -87,8 +87,9 @@ pub struct PeerConfig {
     pub torrent: Vec<PathBuf>,
     /// Torrents to seed.
     pub seed: Vec<SeedSpec>,
-    /// Name or file of the policy.
-    pub policy: String,
+    /// Name or file of the policy; none = the one in force when the node last ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Download the torrents added.
     pub auto_download: bool,
     /// End once they are complete.
@@ -164,7 +165,7 @@ impl PeerConfig {
             share_root: Vec::new(),
             torrent: Vec::new(),
             seed: Vec::new(),
-            policy: "lowest_uploaded".to_owned(),
+            policy: None,
             auto_download: false,
             exit_when_complete: false,
             connections: core.connections_max,
@@ -286,7 +287,7 @@ impl PeerConfig {
             share_root: layer.share_root,
             torrent: layer.torrent,
             seed: layer.seed,
-            policy: layer.policy.unwrap_or(base.policy),
+            policy: layer.policy,
             auto_download: layer.auto_download.unwrap_or(base.auto_download),
             exit_when_complete: layer.exit_when_complete.unwrap_or(base.exit_when_complete),
             connections: layer.connections.unwrap_or(base.connections),
@@ -320,6 +321,9 @@ impl PeerConfig {
                 let cause = format!("'{key}={value}' has more than {LABEL_LEN_MAX} bytes a side");
                 return refuse("label", cause);
             }
+        }
+        if self.policy.is_none() && !self.set.is_empty() {
+            return refuse("set", "parameters without a policy; name it with --policy");
         }
         if self.exit_when_complete && !self.auto_download {
             return refuse(

@@ -107,7 +107,7 @@ fn the_state_of_the_two_roles_lies_apart() {
 #[test]
 fn what_is_printed_can_be_read() {
     let text = "state-dir = '/s'\nadvertise = '10.0.0.1'\n[tracker]\n[peer]\nseed = ['a.torrent=b']\n\
-                label = { zone = 'a' }\nset = { x = '1' }\nchunks = '/c'";
+                label = { zone = 'a' }\nset = { x = '1' }\npolicy = 'p.lua'\nchunks = '/c'";
     let config = NodeConfig::resolve(file(text), &Env::new()).unwrap();
     let again = NodeConfig::resolve(file(&config.to_toml().unwrap()), &Env::new()).unwrap();
     assert_eq!(config, again);

@@ -83,7 +83,7 @@ impl List {
         size: usize,
     ) -> (Vec<M>, String) {
         let mut items = items.into_iter().skip(offset).peekable();
-        let page = fill(&mut items, size);
+        let page = fill(&mut items, size, LIST_LEN_MAX);
         let next = match items.peek() {
             Some(_) => self.token(&(offset + page.len()).to_string()),
             None => String::new(),
@@ -92,17 +92,18 @@ impl List {
     }
 }
 
-/// The first of `items`, at most `size` and [`LIST_LEN_MAX`] bytes, at least one. The rest stays.
+/// The first of `items`, at most `size` and `len_max` bytes, at least one. The rest stays.
 pub fn fill<M: Message, I: Iterator<Item = M>>(
     items: &mut std::iter::Peekable<I>,
     size: usize,
+    len_max: usize,
 ) -> Vec<M> {
     let (mut page, mut len) = (Vec::new(), 0);
     while page.len() < size {
         let Some(item) = items.next_if(|item| {
             // The length on the wire: the item, its key and its length.
             len += item.encoded_len() + 6;
-            page.is_empty() || len <= LIST_LEN_MAX
+            page.is_empty() || len <= len_max
         }) else {
             break;
         };

@@ -1,0 +1,198 @@
+//! What every service stands on: the handles of the node's rooms, what does not change, and the
+//! words for when the node ends. One value implements every service of `shoal.v1`.
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use shoal_core::{
+    ids::{InfoHash, TorrentId},
+    session::{
+        Session,
+        command::{Command, Done},
+        view::TorrentView,
+    },
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, transport::server::UdsConnectInfo};
+
+use super::{
+    roots::{ShareRoots, Via},
+    select,
+    status::{Reason, Refusal},
+};
+use crate::{
+    session::{
+        event_hub::EventHub,
+        handle::{Gone, SessionHandle},
+    },
+    tracker::TrackerServer,
+};
+
+/// The node as the services see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Rooms>);
+
+/// The rooms of a node, and what they do not know of each other.
+#[derive(Debug)]
+pub struct Rooms {
+    /// The peer role.
+    pub session: Option<SessionHandle>,
+    /// The tracker role.
+    pub tracker: Option<Arc<TrackerServer>>,
+    /// The torrents that the tracker is limited to.
+    pub only: Option<BTreeSet<InfoHash>>,
+    /// Where events are told.
+    pub events: EventHub,
+    /// When the node started.
+    pub started_at: SystemTime,
+    /// The same, for measuring.
+    pub started: Instant,
+    /// Where the node keeps its state.
+    pub state_dir: PathBuf,
+    /// The announce URL of its tracker.
+    pub announce_url: Option<String>,
+    /// Where the control surface listens, as bound.
+    pub control: Vec<String>,
+    /// Our address where nobody has told one: the one that the machine's default route leaves by.
+    pub local_ip: IpAddr,
+    /// What may be shared over TCP.
+    pub roots: ShareRoots,
+    /// Cancelled when streams have to end.
+    pub ending: CancellationToken,
+    /// Cancelled when a caller wants the node to end.
+    pub shutdown: CancellationToken,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
+}
+
+impl From<Gone> for Refusal {
+    fn from(gone: Gone) -> Self {
+        Self::new(Reason::ShuttingDown, gone.to_string())
+    }
+}
+
+impl Context {
+    /// The services of these rooms.
+    #[must_use]
+    pub fn new(rooms: Rooms) -> Self {
+        Self(Arc::new(rooms))
+    }
+
+    /// The session, where the node is a peer.
+    pub(super) fn peer_role(&self) -> Result<&SessionHandle, Refusal> {
+        self.session.as_ref().ok_or_else(|| Refusal::not_in_role("peer"))
+    }
+
+    /// The tracker, where the node is one.
+    pub(super) fn tracker_role(&self) -> Result<&TrackerServer, Refusal> {
+        self.tracker.as_deref().ok_or_else(|| Refusal::not_in_role("tracker"))
+    }
+
+    /// Looks at the session and the torrent that `selector` means.
+    pub(super) async fn look<R: Send + 'static>(
+        &self,
+        selector: String,
+        look: impl FnOnce(&Session, TorrentView) -> Result<R, Refusal> + Send + 'static,
+    ) -> Result<R, Refusal> {
+        let found = move |session: &Session| look(session, torrent(session, &selector)?);
+        self.peer_role()?.query(found).await?
+    }
+
+    /// The torrent that `selector` means.
+    pub(super) async fn torrent(&self, selector: String) -> Result<TorrentView, Refusal> {
+        self.look(selector, |_, view| Ok(view)).await
+    }
+
+    /// The torrent that `selector` means, and our address in it.
+    pub(super) async fn torrent_and_self(
+        &self,
+        selector: String,
+    ) -> Result<(TorrentView, SocketAddr), Refusal> {
+        let fallback = self.fallback_addr()?;
+        self.look(selector, move |session, view| {
+            let addr = self_addr(session, view.id, fallback);
+            Ok((view, addr))
+        })
+        .await
+    }
+
+    /// Our address in a torrent.
+    pub(super) async fn self_addr(&self, torrent: TorrentId) -> Result<SocketAddr, Refusal> {
+        let fallback = self.fallback_addr()?;
+        let look = move |session: &Session| self_addr(session, torrent, fallback);
+        Ok(self.peer_role()?.query(look).await?)
+    }
+
+    /// Carries out a command that the session answers.
+    pub(super) async fn command(&self, command: Command) -> Result<Done, Refusal> {
+        Ok(self.peer_role()?.command(command).await?)
+    }
+
+    /// Where a torrent's data is; empty where nobody knows.
+    pub(super) async fn location(&self, torrent: TorrentId) -> Result<String, Refusal> {
+        let place = self.peer_role()?.torrent_place(torrent).await?;
+        Ok(place.map(|place| place.location.display().to_string()).unwrap_or_default())
+    }
+
+    /// Where we listen, with an address that somebody else could use.
+    pub(super) fn fallback_addr(&self) -> Result<SocketAddr, Refusal> {
+        let addr = self.peer_role()?.facts().listen_addr;
+        let ip = if addr.ip().is_unspecified() { self.local_ip } else { addr.ip() };
+        Ok((ip, addr.port()).into())
+    }
+}
+
+/// What a selector means in this session.
+pub(super) fn torrent(session: &Session, selector: &str) -> Result<TorrentView, Refusal> {
+    if let Ok(hash) = selector.parse::<InfoHash>()
+        && let Some(view) = session.by_hash(&hash).and_then(|id| session.torrent(id))
+    {
+        return Ok(view);
+    }
+    select::pick(selector, session.torrents(), |view| {
+        (&view.metainfo.name, view.metainfo.info_hash)
+    })
+}
+
+/// Our address as others in the torrent know it: the advertised one, else the one that the tracker
+/// saw, else the one we listen on.
+fn self_addr(session: &Session, torrent: TorrentId, fallback: SocketAddr) -> SocketAddr {
+    let identity = session.identity();
+    let seen = || {
+        let own = session.peer_set(torrent)?.shoal.iter().find(|p| p.id == identity.peer_id)?;
+        Some(own.addr.ip())
+    };
+    let ip = identity.advertise.or_else(seen).unwrap_or(fallback.ip());
+    (ip, identity.listen_port).into()
+}
+
+/// How a call came in.
+pub(super) fn via<T>(request: &Request<T>) -> Via {
+    match request.extensions().get::<UdsConnectInfo>() {
+        Some(_) => Via::Unix,
+        None => Via::Tcp,
+    }
+}
+
+/// Carries out a mutation in a task of its own: tonic drops the handler of a caller that went
+/// away, and nothing may stay half done.
+pub(super) async fn owned<R: Send + 'static>(
+    work: impl Future<Output = Result<R, Refusal>> + Send + 'static,
+) -> Result<R, Status> {
+    match tokio::spawn(work).await {
+        Ok(result) => result.map_err(Status::from),
+        Err(error) => Err(Refusal::internal(format!("the command was lost: {error}")).into()),
+    }
+}

@@ -1,0 +1,1 @@
+//! The event stream over a hub without a session: filters, resumption, ends.

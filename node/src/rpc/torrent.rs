@@ -1,0 +1,458 @@
+//! `TorrentService`: create, add, look at, verify, pause, resume, remove.
+
+use std::{fs, io::Read as _, path::PathBuf};
+
+use shoal::v1::{self as api, torrent_service_server::TorrentService};
+use shoal_core::{
+    bitfield::Bitfield,
+    config::{COMMENT_LEN_MAX, METAINFO_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN},
+    ids::TorrentId,
+    metainfo::{MetainfoError, create::Pad},
+    session::{Session, command::Command, view::TorrentView},
+};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    context::{Context, owned, via},
+    follow::{PROGRESS_INTERVAL, REPLIES_MAX, Replies, ending_refusal, follow, job_of},
+    message::{file, progress, regular_files, tiers, torrent},
+    page::{self, List},
+    roots::{ShareRoots, Via},
+    status::{Reason, Refusal},
+};
+use crate::session::handle::{
+    AddError, AddSource, AddTorrent, CreateError, CreateProgress, CreateTorrent, Created, Creation,
+};
+
+type Reply<M> = Result<Response<M>, Status>;
+
+const TORRENTS: List = List("torrents");
+const FILES: List = List("files");
+
+#[tonic::async_trait]
+impl TorrentService for Context {
+    type CreateTorrentStream = Replies<api::CreateTorrentResponse>;
+    type VerifyTorrentStream = Replies<api::VerifyTorrentResponse>;
+
+    async fn create_torrent(
+        &self,
+        request: Request<api::CreateTorrentRequest>,
+    ) -> Reply<Self::CreateTorrentStream> {
+        let (this, via, request) = (self.clone(), via(&request), request.into_inner());
+        owned(async move { create(&this, via, request).await.map(Response::new) }).await
+    }
+
+    async fn add_torrent(
+        &self,
+        request: Request<api::AddTorrentRequest>,
+    ) -> Reply<api::AddTorrentResponse> {
+        let (this, via, request) = (self.clone(), via(&request), request.into_inner());
+        owned(async move { add(&this, via, request).await.map(Response::new) }).await
+    }
+
+    async fn list_torrents(
+        &self,
+        request: Request<api::ListTorrentsRequest>,
+    ) -> Reply<api::ListTorrentsResponse> {
+        Ok(Response::new(list(self, request.into_inner()).await?))
+    }
+
+    async fn get_torrent(
+        &self,
+        request: Request<api::GetTorrentRequest>,
+    ) -> Reply<api::GetTorrentResponse> {
+        Ok(Response::new(get(self, request.into_inner()).await?))
+    }
+
+    async fn verify_torrent(
+        &self,
+        request: Request<api::VerifyTorrentRequest>,
+    ) -> Reply<Self::VerifyTorrentStream> {
+        let (this, selector) = (self.clone(), request.into_inner().torrent);
+        owned(async move { verify(&this, selector).await.map(Response::new) }).await
+    }
+
+    async fn pause_torrent(
+        &self,
+        request: Request<api::PauseTorrentRequest>,
+    ) -> Reply<api::PauseTorrentResponse> {
+        let (this, selector) = (self.clone(), request.into_inner().torrent);
+        owned(async move {
+            let torrent = Some(change(&this, selector, Command::Pause).await?);
+            Ok(Response::new(api::PauseTorrentResponse { torrent }))
+        })
+        .await
+    }
+
+    async fn resume_torrent(
+        &self,
+        request: Request<api::ResumeTorrentRequest>,
+    ) -> Reply<api::ResumeTorrentResponse> {
+        let (this, selector) = (self.clone(), request.into_inner().torrent);
+        owned(async move {
+            let torrent = Some(change(&this, selector, Command::Resume).await?);
+            Ok(Response::new(api::ResumeTorrentResponse { torrent }))
+        })
+        .await
+    }
+
+    async fn remove_torrent(
+        &self,
+        request: Request<api::RemoveTorrentRequest>,
+    ) -> Reply<api::RemoveTorrentResponse> {
+        let (this, request) = (self.clone(), request.into_inner());
+        owned(async move {
+            this.peer_role()?;
+            if request.torrent.is_empty() {
+                return Err(Refusal::field("torrent", "is empty; removing asks for a name"));
+            }
+            let view = this.torrent(request.torrent).await?;
+            let delete_data = request.delete_data;
+            this.command(Command::Remove { torrent: view.id, delete_data }).await?;
+            Ok(Response::new(api::RemoveTorrentResponse {
+                info_hash: view.metainfo.info_hash.to_string(),
+                name: view.metainfo.name.clone(),
+            }))
+        })
+        .await
+    }
+}
+
+/// A torrent as it stands, with its place.
+pub(super) async fn described(this: &Context, id: TorrentId) -> Result<api::Torrent, Refusal> {
+    let view = this.peer_role()?.query(move |session| session.torrent(id)).await?;
+    let view = view.ok_or_else(|| Refusal::new(Reason::UnknownTorrent, "no such torrent"))?;
+    Ok(torrent(&view, this.location(id).await?))
+}
+
+async fn change(
+    this: &Context,
+    selector: String,
+    command: impl FnOnce(TorrentId) -> Command,
+) -> Result<api::Torrent, Refusal> {
+    let id = this.torrent(selector).await?.id;
+    this.command(command(id)).await?;
+    described(this, id).await
+}
+
+async fn list(
+    this: &Context,
+    request: api::ListTorrentsRequest,
+) -> Result<api::ListTorrentsResponse, Refusal> {
+    let session = this.peer_role()?;
+    let size = page::size(request.page_size)?;
+    // A place is the last hash and name of the page before: torrents come and go in between.
+    let after = match TORRENTS.place(&request.page_token)? {
+        None => None,
+        Some(place) => {
+            let (hash, name) = place.split_once(' ').ok_or_else(|| TORRENTS.bad_token())?;
+            Some((name.to_owned(), hash.parse().map_err(|_| TORRENTS.bad_token())?))
+        }
+    };
+    let key = |view: &TorrentView| (view.metainfo.name.clone(), view.metainfo.info_hash);
+    let views = session.query(Session::torrents).await?;
+    let mut rest = views.iter().filter(|view| after.as_ref().is_none_or(|last| key(view) > *last));
+    let mut messages = Vec::new();
+    for view in rest.by_ref().take(size) {
+        messages.push(torrent(view, this.location(view.id).await?));
+    }
+    let more = rest.next().is_some();
+    let mut fitting = messages.into_iter().peekable();
+    let torrents = page::fill(&mut fitting, size, page::LIST_LEN_MAX);
+    let next_page_token = match torrents.last() {
+        Some(last) if more || fitting.peek().is_some() => {
+            TORRENTS.token(&format!("{} {}", last.info_hash, last.name))
+        }
+        Some(_) | None => String::new(),
+    };
+    Ok(api::ListTorrentsResponse { torrents, next_page_token })
+}
+
+async fn get(
+    this: &Context,
+    request: api::GetTorrentRequest,
+) -> Result<api::GetTorrentResponse, Refusal> {
+    let (size, offset) = (page::size(request.page_size)?, FILES.offset(&request.page_token)?);
+    let look = |session: &Session, view: TorrentView| Ok((session.have(view.id).cloned(), view));
+    let (have, view) = this.look(request.torrent, look).await?;
+    let place = this.peer_role()?.torrent_place(view.id).await?;
+    let metainfo = &view.metainfo;
+    let have = have.unwrap_or_else(|| Bitfield::new(metainfo.piece_count() as usize));
+    let merged = |index: usize| {
+        place.as_ref().and_then(|place| place.merged.get(index)).copied().unwrap_or(false)
+    };
+    let files = regular_files(metainfo);
+    let files = files.map(|index| file(metainfo, &have, index, merged(index)));
+    let (files, next_page_token) = FILES.page(files, offset, size);
+    let location = place.as_ref().map(|place| place.location.display().to_string());
+    Ok(api::GetTorrentResponse {
+        torrent: Some(torrent(&view, location.unwrap_or_default())),
+        files,
+        trackers: tiers(&metainfo.trackers),
+        comment: metainfo.comment.clone().unwrap_or_default(),
+        created_by: metainfo.created_by.clone().unwrap_or_default(),
+        next_page_token,
+    })
+}
+
+async fn verify(
+    this: &Context,
+    selector: String,
+) -> Result<Replies<api::VerifyTorrentResponse>, Refusal> {
+    let id = this.torrent(selector).await?.id;
+    let (job, _) = job_of(&this.command(Command::Verify(id)).await?)?;
+    let (session, context) = (this.peer_role()?.clone(), this.clone());
+    let each = |view: &shoal_core::session::view::JobView| api::VerifyTorrentResponse {
+        progress: Some(progress(view)),
+        ..api::VerifyTorrentResponse::default()
+    };
+    Ok(follow(this, session, job, each, async move |ended| {
+        Ok(api::VerifyTorrentResponse {
+            bad_chunks: ended.done.bad_pieces,
+            torrent: Some(described(&context, id).await?),
+            ..each(&ended.view)
+        })
+    }))
+}
+
+async fn add(
+    this: &Context,
+    via: Via,
+    request: api::AddTorrentRequest,
+) -> Result<api::AddTorrentResponse, Refusal> {
+    use api::add_torrent_request::Source;
+    let session = this.peer_role()?;
+    let roots = this.roots.clone();
+    let metainfo = match request.source {
+        None => return Err(Refusal::field("source", "is missing: metainfo or metainfo_path")),
+        Some(Source::Metainfo(bytes)) if bytes.len() as u64 > METAINFO_LEN_MAX => {
+            return Err(MetainfoError::TooLarge(bytes.len() as u64).into());
+        }
+        Some(Source::Metainfo(bytes)) => bytes,
+        Some(Source::MetainfoPath(path)) => {
+            let roots = roots.clone();
+            blocking(move || read_metainfo(&roots, &path, via)).await?
+        }
+    };
+    let source = match request.seed_path {
+        path if path.is_empty() => AddSource::Download,
+        path => AddSource::Seed(blocking(move || roots.resolve("seed_path", &path, via)).await?),
+    };
+    let added = session.add_torrent(AddTorrent { metainfo, source }).await?;
+    let torrent = described(this, added.id).await?;
+    Ok(api::AddTorrentResponse { torrent: Some(torrent), already: added.already })
+}
+
+fn read_metainfo(roots: &ShareRoots, path: &str, via: Via) -> Result<Vec<u8>, Refusal> {
+    let real = roots.resolve("metainfo_path", path, via)?;
+    let bad = |cause: String| {
+        Refusal::new(Reason::BadPath, format!("metainfo_path: {path}: {cause}"))
+            .with("path", path)
+            .with("cause", cause)
+    };
+    let found = fs::metadata(&real).map_err(|error| bad(error.to_string()))?;
+    if !found.is_file() {
+        return Err(bad("is no regular file".to_owned()));
+    }
+    let (mut bytes, limit) = (Vec::new(), METAINFO_LEN_MAX + 1);
+    let read = fs::File::open(&real).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map_err(|error| bad(error.to_string()))?;
+    if bytes.len() as u64 > METAINFO_LEN_MAX {
+        return Err(MetainfoError::TooLarge(found.len()).into());
+    }
+    Ok(bytes)
+}
+
+async fn create(
+    this: &Context,
+    via: Via,
+    request: api::CreateTorrentRequest,
+) -> Result<Replies<api::CreateTorrentResponse>, Refusal> {
+    let session = this.peer_role()?;
+    let pad = match api::Padding::try_from(request.padding) {
+        Ok(api::Padding::Unspecified | api::Padding::Auto) => Pad::Auto,
+        Ok(api::Padding::Always) => Pad::Always,
+        Ok(api::Padding::Never) => Pad::Never,
+        Err(_) => {
+            return Err(Refusal::field("padding", format!("{} is no padding", request.padding)));
+        }
+    };
+    let piece_len = piece_len(request.chunk_size_bytes)?;
+    if request.comment.len() > COMMENT_LEN_MAX {
+        let len = request.comment.len();
+        return Err(Refusal::field("comment", format!("{len} bytes, above {COMMENT_LEN_MAX}")));
+    }
+    // The name as it was asked for, not that of what a link leads to.
+    let last = PathBuf::from(&request.path);
+    let last = last.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = if request.name.is_empty() { last } else { Some(request.name) };
+    let (roots, asked) = (this.roots.clone(), request.path);
+    let path = blocking(move || roots.resolve("path", &asked, via)).await?;
+    let create = CreateTorrent {
+        path,
+        name,
+        piece_len,
+        pad,
+        private: request.private,
+        trackers: request.trackers.into_iter().map(|tier| tier.urls).collect(),
+        comment: Some(request.comment).filter(|comment| !comment.is_empty()),
+        seed: !request.no_seed,
+    };
+    let creation = session.create_torrent(create).await?;
+    Ok(follow_creation(this.clone(), creation))
+}
+
+fn piece_len(chunk_size_bytes: u32) -> Result<Option<u32>, Refusal> {
+    match chunk_size_bytes {
+        0 => Ok(None),
+        len if len.is_power_of_two() && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&len) => {
+            Ok(Some(len))
+        }
+        len => Err(Refusal::field(
+            "chunk_size_bytes",
+            format!("{len} is no power of two from {PIECE_LEN_MIN} to {PIECE_LEN_MAX}"),
+        )),
+    }
+}
+
+fn follow_creation(this: Context, creation: Creation) -> Replies<api::CreateTorrentResponse> {
+    let (replies, stream) = mpsc::channel(REPLIES_MAX);
+    tokio::spawn(async move {
+        let Creation { progress, mut result, .. } = creation;
+        let mut tick = interval(PROGRESS_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let last = loop {
+            let now = *progress.borrow();
+            tokio::select! {
+                biased;
+                // Nobody listens any more; the creation goes on.
+                () = replies.closed() => return,
+                ended = &mut result => break match ended {
+                    Ok(Ok(created)) => finished(&this, created, now).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(_) => Err(ending_refusal()),
+                },
+                () = this.ending.cancelled() => break Err(ending_refusal()),
+                _ = tick.tick() => {
+                    let message = creating(now, "hashing");
+                    if replies.send(Ok(message)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        // A caller that went away needs no last word.
+        let _ = replies.send(last.map_err(Status::from)).await;
+    });
+    ReceiverStream::new(stream)
+}
+
+fn creating(progress: CreateProgress, phase: &str) -> api::CreateTorrentResponse {
+    let progress = api::Progress {
+        done_bytes: progress.done_bytes,
+        total_bytes: progress.total_bytes,
+        phase: phase.to_owned(),
+        ..api::Progress::default()
+    };
+    api::CreateTorrentResponse { progress: Some(progress), ..Default::default() }
+}
+
+async fn finished(
+    this: &Context,
+    created: Created,
+    progress: CreateProgress,
+) -> Result<api::CreateTorrentResponse, Refusal> {
+    let torrent = match created.added {
+        Some(added) => Some(described(this, added.id).await?),
+        None => None,
+    };
+    let mut message = creating(progress, "done");
+    if let (Some(progress), Some(torrent)) = (&mut message.progress, &torrent) {
+        (progress.done_chunks, progress.total_chunks) = (torrent.chunks, torrent.chunks);
+    }
+    Ok(api::CreateTorrentResponse {
+        torrent,
+        metainfo: created.metainfo,
+        info_hash: created.info_hash.to_string(),
+        skipped: page::names(created.skipped.into_iter(), 1000, 256 * 1024),
+        ..message
+    })
+}
+
+/// Work that touches the disk, off the runtime's threads.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Refusal> + Send + 'static,
+) -> Result<R, Refusal> {
+    let lost = |error| Err(Refusal::internal(format!("the disk work was lost: {error}")));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(lost)
+}
+
+impl From<AddError> for Refusal {
+    fn from(error: AddError) -> Self {
+        let message = error.to_string();
+        match error {
+            AddError::Metainfo(error) => error.into(),
+            AddError::Seed { path, cause } => Self::new(Reason::BadPath, message)
+                .with("path", path.display())
+                .with("cause", cause),
+            AddError::Disk(cause) => Self::new(Reason::DiskError, message).with("cause", cause),
+            AddError::Command(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Refusal {
+    fn from(error: CreateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateError::Source { path, cause } => Self::new(Reason::BadPath, message)
+                .with("path", path.display())
+                .with("cause", cause),
+            CreateError::Metainfo(error) => error.into(),
+            CreateError::Add(error) => Self { message, ..error.into() },
+            CreateError::TooMany { limit } => {
+                Self::new(Reason::TooManyCreations, message).with("limit", limit)
+            }
+            CreateError::Cancelled => Self::new(Reason::Cancelled, message),
+            CreateError::Gone(gone) => gone.into(),
+            CreateError::Command(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_sizes_are_powers_of_two_within_bounds() {
+        assert_eq!(piece_len(0), Ok(None));
+        for len in [16 << 10, 512 << 10, 16 << 20] {
+            assert_eq!(piece_len(len), Ok(Some(len)));
+        }
+        for bad in [1, 8 << 10, (16 << 10) + 1, 32 << 20] {
+            assert_eq!(piece_len(bad).unwrap_err().field.unwrap().0, "chunk_size_bytes");
+        }
+    }
+
+    #[test]
+    fn a_metainfo_path_is_a_regular_file_of_bounded_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.torrent");
+        fs::write(&file, "d4:infodee").unwrap();
+        let roots = ShareRoots::default();
+        let read = |path: &std::path::Path| {
+            read_metainfo(&roots, path.to_str().unwrap(), Via::Unix).map_err(|r| r.reason.name())
+        };
+        assert_eq!(read(&file).unwrap(), b"d4:infodee");
+        assert_eq!(read(dir.path()), Err("BAD_PATH"));
+        let large = dir.path().join("large");
+        fs::File::create(&large).unwrap().set_len(METAINFO_LEN_MAX + 1).unwrap();
+        assert_eq!(read(&large), Err("BAD_METAINFO"));
+    }
+}
