@@ -54,28 +54,6 @@ pub enum NetEvent {
     },
 }
 
-impl NetEvent {
-    /// The core's event, and the buffer that came with it. `None` for
-    /// [`SourceChanged`](Self::SourceChanged), which is returned as it is.
-    ///
-    /// # Errors
-    /// Never an error: `Err` carries what is no event of the core.
-    #[expect(clippy::result_large_err, reason = "both sides are moved once per event")]
-    pub fn into_core(self) -> Result<(Event, Option<ExtentBuffer>), Self> {
-        match self {
-            Self::Core(event) => Ok((event, None)),
-            Self::ExtentReceived { conn, lease, buffer } => {
-                Ok((Event::ExtentReceived { conn, lease }, Some(buffer)))
-            }
-            Self::LeaseEnded { conn, lease, buffer } => {
-                let filled = buffer.filled_bytes();
-                Ok((Event::LeaseEnded { conn, lease, filled }, Some(buffer)))
-            }
-            Self::SourceChanged { .. } => Err(self),
-        }
-    }
-}
-
 /// Reports of a connection on their way to the session: gathered during a turn, sent at its end.
 #[derive(Debug)]
 pub(super) struct Outbox {

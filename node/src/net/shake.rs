@@ -85,7 +85,8 @@ async fn answer(
     let (conn, mut commands) = shared.enter_incoming();
     let event = Event::Incoming {
         conn,
-        addr,
+        // Over a socket of both families IPv4 peers come in IPv6 dress.
+        addr: SocketAddr::new(addr.ip().to_canonical(), addr.port()),
         info_hash: theirs.info_hash,
         peer_id: theirs.peer_id,
         extended: theirs.has_extensions(),

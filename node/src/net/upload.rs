@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{fs::sendfile, net::SendFlags};
+use rustix::{fs::sendfile, io::Errno, net::SendFlags};
 use shoal_core::{
     ids::PieceIndex,
     session::{Serving, fault::CloseCause},
@@ -67,10 +67,12 @@ struct Sending {
     end: u32,
 }
 
-/// Where the bytes of one piece are: asked once for all of its requests.
+/// Where bytes of one piece are: asked once for several requests.
 #[derive(Debug)]
 struct PieceSource {
     piece: PieceIndex,
+    /// Which bytes of the piece the parts are, one after the other.
+    range: Range<u32>,
     asked_at: Instant,
     parts: Vec<Source>,
     /// No part is on a disk.
@@ -87,6 +89,9 @@ enum Part<'a> {
 const TURN_BYTES: usize = 1024 * 1024;
 /// After this time a piece's place is asked for again: files change.
 const SOURCE_AGE_MAX: Duration = Duration::from_secs(1);
+/// How much of a piece is located at once, bytes: enough for a run of short requests, and not so
+/// much that a piece of a thousand small files opens all of them.
+const SOURCE_LEN: u32 = 256 * 1024;
 /// Control messages that a peer leaves unread, bytes: a `have` for each of 2^20 pieces is 9 MiB, a
 /// peer that is so far behind is not reading at all.
 const UNREAD_MAX: usize = 4 * 1024 * 1024;
@@ -251,6 +256,10 @@ impl Upload {
             self.out.clear();
             // A bitfield or a burst of requests went through; most messages are small.
             self.out.shrink_to(64 * 1024);
+        } else if self.sent > self.out.len() / 2 {
+            // A peer that never quite catches up must not make this grow.
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
         Ok(wrote)
     }
@@ -261,27 +270,20 @@ impl Upload {
         swarm: &Swarm,
         outbox: &mut Outbox,
     ) -> io::Result<usize> {
-        let Some(sending) = &mut self.current else { return Ok(0) };
-        let part = self.source.as_ref().and_then(|source| source.part(sending.at, sending.end));
-        let wrote = match part {
-            None => 0,
-            Some(Part::Zeros { len }) => {
-                stream.try_write(&ZEROS[..ZEROS.len().min(len as usize)])?
-            }
-            Some(Part::File { file, mut offset, len }) => {
-                stream.try_io(Interest::WRITABLE, || {
-                    sendfile(stream.as_fd(), file.as_fd(), Some(&mut offset), len as usize)
-                        .map_err(io::Error::from)
-                })?
-            }
+        let (Some(sending), Some(source)) = (&mut self.current, &self.source) else {
+            return Ok(0);
         };
-        if wrote == 0 {
-            let cause = "a file is shorter than its pieces".to_owned();
-            let piece = self.source.as_ref().map_or(PieceIndex(0), |source| source.piece);
-            let (torrent, error) = (swarm.torrent, io::Error::other(cause.clone()));
+        let part = source.part(sending.at, sending.end);
+        let wrote = match part.map_or(Ok(0), |part| part.send(stream)) {
+            Ok(0) => Err(io::Error::other("a file is shorter than its pieces")),
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Err(error),
+            Err(error) => return Err(error),
+            Ok(wrote) => Ok(wrote),
+        };
+        let wrote = wrote.inspect_err(|error| {
+            let (torrent, piece, cause) = (swarm.torrent, source.piece, error.to_string());
             outbox.push(NetEvent::SourceChanged { torrent, piece, cause });
-            return Err(error);
-        }
+        })?;
         outbox.uploaded(wrote as u64);
         // At most what was asked for, which is a u32.
         sending.at += wrote as u32;
@@ -328,22 +330,32 @@ impl Upload {
         now: Instant,
         outbox: &mut Outbox,
     ) -> bool {
+        let end = range.offset + range.len;
         let known = self.source.as_ref().is_some_and(|source| {
             source.piece == range.piece
+                && source.range.start <= range.offset
+                && end <= source.range.end
                 && now.saturating_duration_since(source.asked_at) < SOURCE_AGE_MAX
         });
         if known {
             return true;
         }
         let piece = range.piece;
-        let len = swarm.metainfo.layout().piece_size(piece);
-        match swarm.source.source(piece, 0, len) {
+        let left = swarm.metainfo.layout().piece_size(piece) - range.offset;
+        let len = range.len.max(SOURCE_LEN).min(left);
+        match swarm.source.source(piece, range.offset, len) {
             Ok(parts) => {
                 let in_memory = parts.iter().all(|part| match part {
                     Source::File { file, .. } => warm::is_tmpfs(file),
                     Source::Zeros(_) => true,
                 });
-                self.source = Some(PieceSource { piece, asked_at: now, parts, in_memory });
+                self.source = Some(PieceSource {
+                    piece,
+                    range: range.offset..range.offset + len,
+                    asked_at: now,
+                    parts,
+                    in_memory,
+                });
                 true
             }
             Err(SourceError::Missing(_)) => false,
@@ -358,10 +370,23 @@ impl Upload {
     }
 }
 
+impl Part<'_> {
+    /// Sends as much of it as the socket takes; 0 where the file ends before.
+    fn send(self, stream: &TcpStream) -> io::Result<usize> {
+        match self {
+            Self::Zeros { len } => stream.try_write(&ZEROS[..ZEROS.len().min(len as usize)]),
+            Self::File { file, mut offset, len } => stream.try_io(Interest::WRITABLE, || {
+                let sent = sendfile(stream.as_fd(), file.as_fd(), Some(&mut offset), len as usize);
+                sent.map_err(io::Error::from)
+            }),
+        }
+    }
+}
+
 impl PieceSource {
     /// The part that has the byte at `at`, no further than `end`; both in the piece.
     fn part(&self, at: u32, end: u32) -> Option<Part<'_>> {
-        let mut start = 0;
+        let mut start = self.range.start;
         for source in &self.parts {
             let stop = start + source.len();
             if at < stop {

@@ -157,24 +157,23 @@ async fn a_buffer_that_was_begun_is_finished_and_both_contributors_are_known() {
     (0..4).for_each(|_| assert_eq!(first.hear().0, 6));
     first.piece(0, BLOCK_LEN, block(&data, 0, 1));
     drop(first);
-    let pick = |event: &NetEvent| matches!(event, NetEvent::LeaseEnded { .. }).then_some(());
-    let (_, event) = party.until(pick).await;
-    let (event, buffer) = event.into_core().unwrap();
-    let ended =
-        matches!(event, Event::LeaseEnded { lease: id, filled: BLOCK_LEN, .. } if id == lease);
-    assert!(ended, "{event:?}");
+    let pick = |event: &NetEvent| match event {
+        NetEvent::LeaseEnded { lease: id, .. } => (*id == lease).then_some(()),
+        _ => None,
+    };
+    let begun = buffer_of(party.until(pick).await.1);
+    assert_eq!(begun.filled_bytes(), BLOCK_LEN);
     assert!(matches!(party.closed().await, CloseCause::Remote | CloseCause::Io(_)));
     let (mut second, two) = scripted(&data, &mut party, &swarm).await;
     second.say(&Message::Unchoke);
     party.message(&Message::Unchoke).await;
-    party.grant_buffer(two, &swarm, 0, PIECE_LEN, buffer.unwrap());
+    party.grant_buffer(two, &swarm, 0, PIECE_LEN, begun);
     for (offset, len) in [(0, BLOCK_LEN), (2 * BLOCK_LEN, 2 * BLOCK_LEN)] {
         assert_eq!(second.hear().1, &encoded(&request(0, offset, len))[5..]);
         second.piece(0, offset, &data.piece(0)[offset as usize..][..len as usize]);
     }
     let pick = |event: &NetEvent| matches!(event, NetEvent::ExtentReceived { .. }).then_some(());
-    let (_, buffer) = party.until(pick).await.1.into_core().unwrap();
-    let buffer = buffer.unwrap();
+    let buffer = buffer_of(party.until(pick).await.1);
     assert!(buffer.bytes() == data.piece(0));
     let from = (0..4).map(|index| buffer.block_from(index).unwrap()).collect::<Vec<_>>();
     assert_eq!(from, [two, one, two, two]);

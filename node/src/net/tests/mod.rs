@@ -281,8 +281,7 @@ impl Party {
             _ => None,
         };
         let (_, event) = self.until(pick).await;
-        let (_, buffer) = event.into_core().unwrap();
-        let buffer = buffer.unwrap();
+        let buffer = buffer_of(event);
         let bytes = buffer.bytes().to_vec();
         self.pool.put(buffer);
         bytes
@@ -297,6 +296,14 @@ impl Party {
             _ => None,
         };
         self.until(pick).await.0
+    }
+}
+
+/// The buffer that came with an event.
+fn buffer_of(event: NetEvent) -> ExtentBuffer {
+    match event {
+        NetEvent::ExtentReceived { buffer, .. } | NetEvent::LeaseEnded { buffer, .. } => buffer,
+        other => panic!("{other:?}"),
     }
 }
 

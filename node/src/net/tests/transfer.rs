@@ -134,6 +134,21 @@ async fn every_lease_ends_before_its_connection() {
 }
 
 #[tokio::test]
+async fn what_is_not_in_memory_is_brought_there_and_served() {
+    let data = Data::single(20 * PIECE_LEN as usize);
+    let (_seeder, _, _, mut leecher, conn, swarm) = pair(&data).await;
+    for request_len in [BLOCK_LEN, PIECE_LEN] {
+        // Where the system keeps the pages all the same, this is a transfer like any other.
+        data.file.sync_all().unwrap();
+        rustix::fs::fadvise(&data.file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let leases = (0..20).map(|piece| leecher.grant(conn, &swarm, piece, request_len));
+        for (piece, lease) in (0..).zip(leases.collect::<Vec<_>>()) {
+            assert!(leecher.received(lease).await == data.piece(piece));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_truncated_file_closes_the_connection_and_is_reported() {
     let data = Data::single(4 * PIECE_LEN as usize);
     let (mut seeder, _, _, mut leecher, conn, swarm) = pair(&data).await;
