@@ -13,7 +13,7 @@ use std::{
 };
 
 use shoal_core::{
-    ids::RoundId,
+    ids::{RoundId, TorrentId},
     policy::{Answer, Consultation, Verdict, native::Native},
     time::Timestamp,
 };
@@ -229,6 +229,14 @@ impl PolicyHost {
         if let Some(worker) = &state.worker {
             // A full queue only means that the memory is freed with the next load.
             let _ = worker.asks.try_send(Ask::Clear);
+        }
+    }
+
+    /// Lets the script in force forget a torrent that is gone, and its `ctx.state`.
+    pub fn forget(&self, torrent: TorrentId) {
+        if let Some(worker) = &self.state().worker {
+            // A full queue only means that a little memory is held until the next load.
+            let _ = worker.asks.try_send(Ask::Forget(torrent));
         }
     }
 

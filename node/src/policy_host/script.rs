@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use shoal_core::{
+    ids::TorrentId,
     policy::{Answer, Consultation},
     time::Timestamp,
 };
@@ -63,6 +64,10 @@ impl Decider for Sandboxed {
     fn answer(&mut self, consultation: Consultation) -> Answer {
         let verdicts = self.0.answer(&consultation);
         Answer { round: consultation.round, verdicts }
+    }
+
+    fn forget(&mut self, torrent: TorrentId) {
+        self.0.forget(torrent);
     }
 
     fn status(&self) -> Status {

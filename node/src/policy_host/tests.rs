@@ -89,6 +89,8 @@ impl Decider for Held {
         Answer { round: consultation.round, verdicts }
     }
 
+    fn forget(&mut self, _torrent: TorrentId) {}
+
     fn status(&self) -> Status {
         Status {
             name: "held".into(),

@@ -14,6 +14,7 @@ use std::{
 };
 
 use shoal_core::{
+    ids::TorrentId,
     policy::{Answer, Consultation, Verdict},
     time::Timestamp,
 };
@@ -35,6 +36,8 @@ const ERROR_NEWS_EVERY: Duration = Duration::from_secs(10);
 pub(super) trait Decider {
     /// One verdict a chunk, in order.
     fn answer(&mut self, consultation: Consultation) -> Answer;
+    /// A torrent is gone.
+    fn forget(&mut self, torrent: TorrentId);
     /// What it has done.
     fn status(&self) -> Status;
 }
@@ -65,6 +68,8 @@ pub(super) enum Ask {
         /// What.
         choice: ScriptChoice,
     },
+    /// To forget a torrent that is gone.
+    Forget(TorrentId),
     /// To let go of its script.
     Clear,
 }
@@ -147,6 +152,11 @@ pub(super) fn run(seat: Seat, asks: &Receiver<Ask>) {
         match ask {
             Ask::Consult(consultation) => thread.consult(*consultation),
             Ask::Load { token, choice } => thread.load(token, &choice),
+            Ask::Forget(torrent) => {
+                if let Some(script) = &mut thread.script {
+                    script.forget(torrent);
+                }
+            }
             Ask::Clear => thread.clear(),
         }
     }

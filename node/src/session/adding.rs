@@ -12,6 +12,7 @@ use shoal_core::{
 };
 
 use super::{
+    disk_rooms::Refused,
     handle::{AddError, AddTorrent, Added, TorrentPlace},
     inbox::{AddReply, DiskNews, Input, Parsed, Reply},
     opening::{self, OpenedTorrent},
@@ -19,13 +20,20 @@ use super::{
     run::{ReplyTo, Shell},
     torrents::Torrent,
 };
-use crate::{disk::MergedFiles, net::HaveMap};
+use crate::{
+    disk::{MergedFiles, Store},
+    net::HaveMap,
+};
 
 impl Shell {
     /// Reads the metainfo of a torrent on a disk thread: it may be 16 MiB.
     pub(super) fn begin_add(&mut self, add: AddTorrent, reply: AddReply) {
         if self.stopping.is_some() {
             self.answer_add(reply, Err(AddError::Command(CommandError::ShuttingDown)));
+            return;
+        }
+        if !self.rooms.files.has_room() {
+            self.answer_add(reply, Err(AddError::Disk(Refused.to_string())));
             return;
         }
         let AddTorrent { metainfo: bytes, source } = add;
@@ -65,6 +73,10 @@ impl Shell {
 
     fn open(&mut self, parsed: Parsed, info_hash: InfoHash) {
         let Parsed { result: Ok((metainfo, bytes)), source, reply } = parsed else { return };
+        if !self.rooms.files.has_room() {
+            self.answer_add(reply, Err(AddError::Disk(Refused.to_string())));
+            return;
+        }
         self.waiting.opening.insert(info_hash, Vec::new());
         let (store, folders) = (self.store.clone(), self.folders.clone());
         let inbox = self.inbox.clone();
@@ -139,6 +151,7 @@ impl Shell {
     pub(super) fn let_go(&mut self, id: TorrentId, delete_data: bool) {
         let Some(torrent) = self.torrents.remove(&id) else { return };
         self.fetching.drop_torrent(id);
+        self.policies.host.forget(id);
         torrent.stop.store(true, Ordering::Relaxed);
         self.waiting.removing.entry(torrent.info_hash).or_default();
         self.chores.leaving.push((torrent, delete_data));
@@ -151,13 +164,9 @@ impl Shell {
         let gone: Vec<_> = self.chores.leaving.extract_if(.., unused).collect();
         for (torrent, delete_data) in gone {
             let (store, info_hash) = (self.store.clone(), torrent.info_hash);
-            let merged = if delete_data { MergedFiles::Delete } else { MergedFiles::Keep };
             let inbox = self.inbox.clone();
             let submitted = self.rooms.files.submit(move || {
-                let work = || {
-                    torrent.store.remove(merged).map_err(|error| error.to_string())?;
-                    store.remove_torrent(info_hash).map_err(|error| error.to_string())
-                };
+                let work = || remove_data(&store, &torrent, delete_data);
                 let result = guarded(work, || Err("the disk thread failed".to_owned()));
                 inbox.tell(Input::Disk(DiskNews::Removed { info_hash, result }));
             });
@@ -203,4 +212,15 @@ impl Shell {
             tracing::debug!(%refused, "a place was not told");
         }
     }
+}
+
+/// Removes the data of a torrent that nobody uses, and then what the store keeps of it.
+pub(super) fn remove_data(
+    store: &Store,
+    torrent: &Torrent,
+    delete_data: bool,
+) -> Result<(), String> {
+    let merged = if delete_data { MergedFiles::Delete } else { MergedFiles::Keep };
+    torrent.store.remove(merged).map_err(|error| error.to_string())?;
+    store.remove_torrent(torrent.info_hash).map_err(|error| error.to_string())
 }

@@ -97,6 +97,12 @@ impl Room {
         Ok(())
     }
 
+    /// Whether the next job will be taken. Holds until then for whoever alone submits and closes.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.shared.queue();
+        !queue.closed && queue.jobs.len() < QUEUE_LEN_MAX
+    }
+
     /// Queues background work. Works take turns, a step each.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use shoal_core::{ids::TorrentId, session::command::Command};
 use tokio::sync::mpsc;
 
 use super::{
+    adding::remove_data,
     inbox::Input,
     perform::guarded,
     run::{ReplyTo, Shell, Stopping},
@@ -28,6 +29,9 @@ const COMMIT_MAX: Duration = Duration::from_secs(20);
 const POLICY_MAX: Duration = Duration::from_secs(1);
 /// How long tasks that have nothing left to wait for may take.
 const TASKS_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether threads have ended.
+const JOIN_EVERY: Duration = Duration::from_millis(5);
 
 /// How the end went.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,7 +65,7 @@ impl Shell {
         }
         let totals = self.changed_totals();
         let Self { net, mut rooms, tasks, events, jobs, torrents, store, policies, .. } = self;
-        let mut creations = self.creations;
+        let (mut creations, leaving) = (self.creations, self.chores.leaving);
 
         within(&mut report, NET_MAX, "the peers' sockets", net.shutdown()).await;
         let mut threads = creations.stop_all();
@@ -70,7 +74,7 @@ impl Shell {
         let hearing = tokio::spawn(hear(inputs));
         within(&mut report, DISK_MAX, "writes under way", join_all(threads)).await;
 
-        let last = LastCommit { store, torrents, totals };
+        let last = LastCommit { store, torrents, leaving, totals };
         let (told, failures) = tokio::sync::oneshot::channel();
         let submitted = rooms.store.submit(move || {
             let broken = || vec!["the last commit failed".to_owned()];
@@ -122,13 +126,21 @@ async fn hear(mut inputs: mpsc::Receiver<Input>) {
 struct LastCommit {
     store: Store,
     torrents: BTreeMap<TorrentId, Torrent>,
+    /// Removed torrents whose data is still there; whether merged files go too.
+    leaving: Vec<(Torrent, bool)>,
     totals: Vec<(shoal_core::ids::InfoHash, u64, u64)>,
 }
 
 impl LastCommit {
-    /// Commits every torrent and the totals; tells what failed. The store is closed with it.
+    /// Commits every torrent and the totals, and removes what was to be removed; tells what failed.
+    /// The store is closed with it.
     fn run(self) -> Vec<String> {
         let mut failures = Vec::new();
+        for (torrent, delete_data) in &self.leaving {
+            if let Err(cause) = remove_data(&self.store, torrent, *delete_data) {
+                failures.push(format!("{} was not removed: {cause}", torrent.metainfo.name));
+            }
+        }
         for torrent in self.torrents.values() {
             if let Err(error) = torrent.store.commit() {
                 failures.push(format!("{}: {error}: {}", torrent.metainfo.name, error.source));
@@ -143,17 +155,19 @@ impl LastCommit {
     }
 }
 
-/// Joins threads somewhere where waiting is allowed.
-async fn join_all(threads: Vec<JoinHandle<()>>) {
-    let joined = tokio::task::spawn_blocking(move || {
-        for thread in threads {
-            if thread.join().is_err() {
+/// Joins threads once they have ended. Looks instead of waiting in a thread: one that never ends
+/// must not hold up the runtime's own end.
+async fn join_all(mut threads: Vec<JoinHandle<()>>) {
+    loop {
+        for ended in threads.extract_if(.., |thread| thread.is_finished()) {
+            if ended.join().is_err() {
                 tracing::error!("a thread of the session panicked");
             }
         }
-    });
-    if joined.await.is_err() {
-        tracing::error!("threads of the session were not joined");
+        if threads.is_empty() {
+            return;
+        }
+        tokio::time::sleep(JOIN_EVERY).await;
     }
 }
 
