@@ -284,8 +284,8 @@ mod tests {
     #[test]
     fn extent_of_padding_alone_is_made_when_its_piece_is_verified() {
         let mut fetching = fetching();
-        let pads = [EXTENT_LEN..2 * EXTENT_LEN];
-        let first = fetching.grant(&lease(1, 0, false), &[0..EXTENT_LEN]);
+        let pads = pads_at(EXTENT_LEN, 64);
+        let first = fetching.grant(&lease(1, 0, false), &pads(64));
         fetching.received(LeaseId(1), first);
         let extents = [0..EXTENT_LEN, EXTENT_LEN..2 * EXTENT_LEN];
         let piece = fetching.take_piece(TORRENT, PIECE, extents.into_iter(), &pads);

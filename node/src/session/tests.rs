@@ -22,7 +22,7 @@ use shoal_core::{
 use tempfile::TempDir;
 
 use super::{
-    event_hub::EventKind,
+    event_hub::{Detail, EventKind},
     handle::{
         AddError, AddSource, AddTorrent, CreateError, CreateTorrent, Created, SetPolicyError,
     },
@@ -240,6 +240,85 @@ async fn what_one_node_seeds_another_downloads_merges_and_serves_in_turn() {
     let again = third.look(move |s| s.have(there).map(|have| have.count_ones())).await.unwrap();
     assert_eq!(again, pieces);
     third.stop().await;
+    leech.stop().await;
+    seed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_download_at_once_from_a_seed_and_from_each_other() {
+    let seed = Node::start().await;
+    let leeches = [Node::start().await, Node::start().await, Node::start().await];
+    let created = seed.seed(&[("a.bin", 9_000_001), ("sub/b.bin", 3_000_007)]).await;
+    let mut jobs = Vec::new();
+    for (index, leech) in leeches.iter().enumerate() {
+        let torrent = leech.add(&created.metainfo).await;
+        for other in std::iter::once(&seed).chain(&leeches[..index]) {
+            leech.command(Command::ConnectPeer(torrent, other.addr())).await.unwrap();
+        }
+        jobs.push((torrent, leech.auto_download(torrent).await));
+    }
+    for (leech, (torrent, job)) in leeches.iter().zip(jobs) {
+        leech.end_of(job).await.ended.unwrap().1.unwrap();
+        let view = leech.look(move |s| s.torrent(torrent)).await.unwrap();
+        assert_eq!((view.done_bytes, view.failed_pieces), (view.total_bytes, 0));
+        for name in ["a.bin", "sub/b.bin"] {
+            let original = fs::read(seed.dir.path().join("data").join(name)).unwrap();
+            let copy = fs::read(leech.downloads().join("data").join(name)).unwrap();
+            assert!(original == copy, "{name} differs");
+        }
+    }
+    for leech in leeches {
+        leech.stop().await;
+    }
+    seed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_cut_short_by_the_end_goes_on_after_a_restart() {
+    let (seed, leech) = (Node::start().await, Node::start().await);
+    let created = seed.seed(&[("a.bin", 40_000_000)]).await;
+    let hash = created.info_hash;
+    let torrent = leech.add(&created.metainfo).await;
+    leech.command(Command::ConnectPeer(torrent, seed.addr())).await.unwrap();
+    leech.auto_download(torrent).await;
+    leech.until(move |s| s.torrent(torrent).is_some_and(|t| t.pieces_have > 10)).await;
+    let leech = leech.restart().await;
+    let view = leech.look(move |s| s.torrent(s.by_hash(&hash)?)).await.unwrap();
+    assert!(view.auto_download || view.done_bytes == view.total_bytes);
+    // What was had before is had again without a byte from anyone.
+    assert!(view.pieces_have > 10 && view.downloaded > 0, "{view:?}");
+    let torrent = view.id;
+    let job = leech.auto_download(torrent).await;
+    leech.command(Command::ConnectPeer(torrent, seed.addr())).await.unwrap();
+    leech.end_of(job).await.ended.unwrap().1.unwrap();
+    let copy = fs::read(leech.downloads().join("data/a.bin")).unwrap();
+    assert!(copy == noise(40_000_000, 0));
+    leech.stop().await;
+    seed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunk_events_name_every_piece_once_and_come_four_times_a_second_at_most() {
+    let (seed, leech) = (Node::start().await, Node::start().await);
+    let created = seed.seed(&[("a.bin", 20_000_000)]).await;
+    let torrent = leech.add(&created.metainfo).await;
+    let mut events = leech.handle().events().subscribe();
+    leech.command(Command::ConnectPeer(torrent, seed.addr())).await.unwrap();
+    leech.auto_download(torrent).await;
+    let pieces = leech.look(move |s| s.have(torrent).unwrap().len()).await;
+    let (mut told, mut last) = (std::collections::BTreeSet::new(), None::<std::time::SystemTime>);
+    while told.len() < pieces {
+        let event = within(events.next()).await.unwrap();
+        let Detail::Chunks(change) = &event.detail else { continue };
+        assert!(change.lost.is_empty() && !change.have.is_empty());
+        for piece in &change.have {
+            assert!(told.insert(*piece), "{piece:?} was told twice");
+        }
+        let apart = last.and_then(|last| event.at.duration_since(last).ok());
+        // The loop's turns make the one or the other event a little late.
+        assert!(apart.is_none_or(|apart| apart > Duration::from_millis(150)), "{apart:?}");
+        last = Some(event.at);
+    }
     leech.stop().await;
     seed.stop().await;
 }
