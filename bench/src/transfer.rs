@@ -1,0 +1,232 @@
+//! Timing whole transfers: each run takes every contestant once, in the same order, over the same
+//! path, so that what changes on the machine changes for all of them. Never here: how a number is
+//! shown.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::{
+    client::{Contest, Programs, has_seeder},
+    interrupt,
+    machine::Machine,
+    process::{Member, Usage, await_that, text_of, wait_all},
+    report::{Report, Sample, Setting},
+    source::{self, NAME, Source},
+    space,
+};
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Who takes part, the floor among them.
+    pub(crate) contests: Vec<Contest>,
+    /// Bytes of the source.
+    pub(crate) len: u64,
+    /// Bytes of a piece.
+    pub(crate) piece_len: u32,
+    /// Times that each takes part.
+    pub(crate) runs: u32,
+    /// Receivers at once.
+    pub(crate) leechers: usize,
+    /// Where everything is written.
+    pub(crate) dir: PathBuf,
+    /// Whether the source is a hole.
+    pub(crate) sparse: bool,
+    /// The most that starting, transferring and comparing may each take.
+    pub(crate) timeout: Duration,
+    /// The policy of shoal's leechers.
+    pub(crate) policy: Option<String>,
+    /// Where `shoald` is.
+    pub(crate) bin_dir: Option<PathBuf>,
+}
+
+/// One contestant, ready to be timed.
+struct Stage {
+    sender: Member,
+    /// Kept running beside the sender; dropped after it.
+    _tracker: Option<Member>,
+    offer: Offer,
+    dir: TempDir,
+}
+
+/// What receivers are told.
+enum Offer {
+    Addr(SocketAddr),
+    Torrent(PathBuf),
+}
+
+struct Bench<'a> {
+    plan: &'a Plan,
+    programs: Programs,
+    source: Source,
+    work: &'a Path,
+}
+
+/// Measures everything. Says on stderr how it goes.
+///
+/// # Errors
+/// Too little room, a program that is missing or fails, a copy that differs, a timeout, or
+/// "interrupted". Every process is ended and every file removed.
+pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
+    let programs = Programs::find(plan.bin_dir.as_deref(), plan.policy.as_deref(), &plan.contests)?;
+    source::check(plan.len, plan.piece_len)?;
+    let copies_len = plan.len.saturating_mul(plan.leechers as u64);
+    let source_len = if plan.sparse { 0 } else { plan.len };
+    space::ensure_room(&plan.dir, source_len.saturating_add(space::warmth(copies_len)))?;
+    let machine = Machine::here();
+    let medium = space::medium(&plan.dir)?;
+    let work = tempfile::Builder::new().prefix("shoal-bench-").tempdir_in(&plan.dir)?;
+    let source_dir = work.path().join("source");
+    fs::create_dir(&source_dir)?;
+    let make = if plan.sparse { Source::sparse } else { Source::random };
+    let source = make(&source_dir, plan.len, plan.piece_len)?;
+    let bench = Bench { plan, programs, source, work: work.path() };
+    let mut samples = Vec::new();
+    for run in 1..=plan.runs {
+        for &contest in &plan.contests {
+            let sample = bench.sample(run, contest).with_context(|| format!("{contest}"))?;
+            // A closed stderr is no reason to stop measuring.
+            let _ = writeln!(io::stderr(), "run {run}/{}  {sample}", plan.runs);
+            samples.push(sample);
+        }
+    }
+    let setting = Setting {
+        size_bytes: plan.len,
+        piece_bytes: plan.piece_len,
+        leechers: plan.leechers,
+        is_sparse: plan.sparse,
+        medium,
+        policy: plan.policy.clone(),
+    };
+    Ok(Report::new(machine, setting, samples))
+}
+
+impl Bench<'_> {
+    /// One contestant, once.
+    fn sample(&self, run: u32, contest: Contest) -> anyhow::Result<Sample> {
+        let mut stage = self.stage(contest)?;
+        let receivers = (0..self.plan.leechers)
+            .map(|index| self.receiver(contest, &stage, index))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        space::warm(self.work, self.plan.len * self.plan.leechers as u64)?;
+        let before = stage.sender.usage()?;
+        let start = Instant::now();
+        let mut members = Vec::new();
+        for (index, (argv, _)) in receivers.iter().enumerate() {
+            let log = stage.dir.path().join(format!("receiver{index}.log"));
+            members.push(Member::start(&format!("{contest}: receiver"), argv, log)?);
+        }
+        let times = wait_all(&mut members, start, self.plan.timeout)?;
+        let sender = stage.sender.usage()?;
+        let usages =
+            members.iter_mut().map(Member::usage).collect::<anyhow::Result<Vec<Usage>>>()?;
+        stage.sender.ensure_running()?;
+        stage.sender.stop();
+        for (_, dir) in &receivers {
+            self.source.compare(&dir.join(NAME))?;
+        }
+        let gib = (self.plan.len * self.plan.leechers as u64) as f64 / f64::from(1 << 30);
+        let wall_s = times.iter().max().copied().unwrap_or_default().as_secs_f64();
+        Ok(Sample {
+            run,
+            contestant: contest.to_string(),
+            wall_s,
+            mb_per_s: self.plan.len as f64 / 1e6 / wall_s,
+            sender_cpu_s_per_gib: (sender.cpu_s - before.cpu_s) / gib,
+            receiver_cpu_s_per_gib: usages.iter().map(|usage| usage.cpu_s).sum::<f64>() / gib,
+            sender_peak_mib: mib(sender.peak_kib),
+            receiver_peak_mib: usages.iter().map(|usage| mib(usage.peak_kib)).fold(0.0, f64::max),
+        })
+    }
+
+    /// Starts the sender and waits until a receiver would find it.
+    fn stage(&self, contest: Contest) -> anyhow::Result<Stage> {
+        interrupt::check()?;
+        let dir = tempfile::tempdir_in(self.work)?;
+        let path = |name: &str| dir.path().join(name);
+        let within = self.plan.timeout;
+        let ready_file = path("ready");
+        match contest {
+            Contest::Floor => {
+                let argv = self.programs.floor_sender(&self.source, &ready_file);
+                let mut sender = Member::start("floor: sender", &argv, path("sender.log"))?;
+                let addr = await_that("its address", &mut sender, within, || text_of(&ready_file))?;
+                Ok(Stage { sender, _tracker: None, offer: Offer::Addr(addr.parse()?), dir })
+            }
+            Contest::Swarm { seeder, .. } => {
+                let argv = self.programs.tracker(&path("tracker"), &ready_file);
+                let mut tracker = Member::start("tracker", &argv, path("tracker.log"))?;
+                let ready =
+                    await_that("its address", &mut tracker, within, || text_of(&ready_file))?;
+                let addr = tracker_addr(&ready)?;
+                let torrent = path("payload.torrent");
+                let announce = format!("http://{addr}/announce");
+                let info_hash = self.source.torrent(&announce, &torrent)?.info_hash;
+                let state_dir = path("seeder");
+                let argv = self.programs.seeder(seeder, &self.source, &torrent, &state_dir);
+                let log = path("sender.log");
+                let mut sender = Member::start(&format!("{contest}: seeder"), &argv, log)?;
+                await_that("seeding", &mut sender, within, || {
+                    has_seeder(addr, info_hash.0).then_some(())
+                })?;
+                let offer = Offer::Torrent(torrent);
+                Ok(Stage { sender, _tracker: Some(tracker), offer, dir })
+            }
+        }
+    }
+
+    /// A receiver: what to start, and the folder that will hold its copy.
+    fn receiver(
+        &self,
+        contest: Contest,
+        stage: &Stage,
+        index: usize,
+    ) -> anyhow::Result<(Vec<OsString>, PathBuf)> {
+        let dir = stage.dir.path().join(format!("copy{index}"));
+        fs::create_dir(&dir)?;
+        let argv = match (&stage.offer, contest) {
+            (Offer::Addr(addr), _) => self.programs.floor_receiver(&self.source, *addr, &dir),
+            (Offer::Torrent(torrent), Contest::Swarm { leecher, .. }) => {
+                let state_dir = stage.dir.path().join(format!("leecher{index}"));
+                self.programs.leecher(leecher, torrent, &dir, &state_dir)
+            }
+            (Offer::Torrent(_), Contest::Floor) => anyhow::bail!("the floor knows no torrents"),
+        };
+        Ok((argv, dir))
+    }
+}
+
+/// The address of the tracker in the ready file of a node.
+fn tracker_addr(ready: &str) -> anyhow::Result<SocketAddr> {
+    let ready: serde_json::Value = serde_json::from_str(ready).context("the ready file")?;
+    let addr = ready.get("tracker").and_then(serde_json::Value::as_str);
+    let addr = addr.context("the ready file names no tracker")?;
+    addr.parse().with_context(|| format!("the ready file: {addr:?}"))
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tracker_is_found_in_a_ready_file() {
+        let addr = tracker_addr(r#"{"pid": 7, "tracker": "127.0.0.1:7001"}"#).unwrap();
+        assert_eq!(addr.port(), 7001);
+        for text in ["", "{}", r#"{"tracker": 7001}"#, r#"{"tracker": "here"}"#] {
+            assert!(tracker_addr(text).is_err(), "{text}");
+        }
+    }
+}
