@@ -284,11 +284,11 @@ mod tests {
     #[test]
     fn extent_of_padding_alone_is_made_when_its_piece_is_verified() {
         let mut fetching = fetching();
-        let pads = pads_at(EXTENT_LEN, 64);
+        let padding = pads_at(EXTENT_LEN, 64);
         let first = fetching.grant(&lease(1, 0, false), &pads(64));
         fetching.received(LeaseId(1), first);
         let extents = [0..EXTENT_LEN, EXTENT_LEN..2 * EXTENT_LEN];
-        let piece = fetching.take_piece(TORRENT, PIECE, extents.into_iter(), &pads);
+        let piece = fetching.take_piece(TORRENT, PIECE, extents.into_iter(), &padding);
         assert_eq!(piece.len(), 2);
         assert_eq!(piece[1].filled_bytes(), EXTENT_LEN);
     }
