@@ -8,6 +8,7 @@ pub mod dev;
 pub mod disk;
 pub mod exit;
 pub mod net;
+pub mod node;
 pub mod policy_host;
 pub mod rpc;
 pub mod session;

@@ -20,3 +20,11 @@ pub struct DevOptions {
     /// Which log lines go to stderr.
     pub log: String,
 }
+
+/// Runs it to its end.
+pub async fn run(
+    _options: DevOptions,
+    _stop: tokio_util::sync::CancellationToken,
+) -> crate::exit::Exit {
+    crate::exit::Exit::Ok
+}
