@@ -129,6 +129,11 @@ impl Node {
         self.context.shutdown.cancelled().await;
     }
 
+    /// As [`wait`](Self::wait), for a task that does not hold the node.
+    pub fn asked_to_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.context.shutdown.clone().cancelled_owned()
+    }
+
     /// Waits until every download of the command line has ended. Never returns where there is
     /// none.
     pub async fn completed(&self) -> Completed {
