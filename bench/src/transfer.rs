@@ -208,7 +208,7 @@ impl Bench<'_> {
 /// The address of the tracker in the ready file of a node.
 fn tracker_addr(ready: &str) -> anyhow::Result<SocketAddr> {
     let ready: serde_json::Value = serde_json::from_str(ready).context("the ready file")?;
-    let addr = ready.get("tracker").and_then(serde_json::Value::as_str);
+    let addr = ready.get("tracker_address").and_then(serde_json::Value::as_str);
     let addr = addr.context("the ready file names no tracker")?;
     addr.parse().with_context(|| format!("the ready file: {addr:?}"))
 }
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn the_tracker_is_found_in_a_ready_file() {
-        let addr = tracker_addr(r#"{"pid": 7, "tracker": "127.0.0.1:7001"}"#).unwrap();
+        let addr = tracker_addr(r#"{"pid": 7, "tracker_address": "127.0.0.1:7001"}"#).unwrap();
         assert_eq!(addr.port(), 7001);
-        for text in ["", "{}", r#"{"tracker": 7001}"#, r#"{"tracker": "here"}"#] {
+        for text in ["", "{}", r#"{"tracker_address": 7001}"#, r#"{"tracker_address": "here"}"#] {
             assert!(tracker_addr(text).is_err(), "{text}");
         }
     }
