@@ -258,6 +258,10 @@ impl Session {
         }
         if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
             torrent.conns.retain(|&c| c != conn);
+            if torrent.conns.is_empty() {
+                torrent.rate_in.reset(self.now);
+                torrent.rate_out.reset(self.now);
+            }
             torrent.picker.remove_peer(&state.have);
             torrent.book.closed(state.address(), conn, self.now + REDIAL_AFTER);
             self.timers.set(Timer::Redial(state.torrent), self.now + REDIAL_AFTER);

@@ -46,6 +46,8 @@ pub(super) struct Job {
     /// Of a download: who served how many pieces and bytes.
     pub(super) served: BTreeMap<SocketAddr, (u32, u64)>,
     pub(super) merging: bool,
+    /// Bytes that were here when it began.
+    pub(super) began_with: u64,
     available_only: bool,
     patient: bool,
     wasted_before: u64,
@@ -69,6 +71,7 @@ impl Job {
             pieces: (0, 0, 0),
             served: BTreeMap::new(),
             merging: false,
+            began_with: 0,
             available_only: false,
             patient: true,
             wasted_before: 0,
@@ -97,12 +100,16 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> JobId {
         let id = JobId(self.next_id());
+        let kind_downloads = kind == JobKind::AutoDownload;
         let mut job = Job::new(id, kind, self.now);
         if let Some(of) = torrent.and_then(|id| self.torrents.get(&id)) {
             job.torrent = Some(of.id);
             job.info_hash = Some(of.metainfo.info_hash);
             job.name.clone_from(&of.metainfo.name);
             job.wasted_before = of.wasted;
+            if kind_downloads {
+                job.began_with = of.done_bytes;
+            }
         }
         self.jobs.insert(id, job);
         notify(out, Notice::JobBegan(id));
@@ -358,7 +365,11 @@ impl Session {
         result: Result<JobDone, CommandError>,
         out: &mut Vec<Action>,
     ) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_running()) else { return };
+        // What the view counted while it ran stands still from here.
+        let Some(view) = self.job(id).filter(|job| job.ended.is_none()) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.bytes = (view.done_bytes, view.total_bytes);
+        (job.pieces.0, job.pieces.1) = (view.done_pieces, view.total_pieces);
         job.ended = Some((self.now, result));
         let (of, request) = (job.torrent, job.request.take());
         self.timers.clear(Timer::Request(id));

@@ -194,14 +194,14 @@ impl Session {
             total_bytes: job.bytes.1,
             done_pieces: job.pieces.0,
             total_pieces: job.pieces.1,
-            rate_bps: torrent.map_or(0, |torrent| torrent.rate_in.bps()),
+            rate_bps: self.rate_of(job, torrent),
             peers: torrent.map_or(0, |torrent| torrent.conns.len()),
             phase: self.phase(job, torrent),
             waiting_for: Vec::new(),
             began: job.began,
             ended: job.ended.clone(),
         };
-        let Some(torrent) = torrent else { return view };
+        let Some(torrent) = torrent.filter(|_| job.is_running()) else { return view };
         match job.kind {
             JobKind::AutoDownload => {
                 view.done_bytes = torrent.done_bytes;
@@ -231,6 +231,24 @@ impl Session {
             JobKind::Create => {}
         }
         view
+    }
+
+    /// The rate of a job: its torrent's while it runs, its mean once it has ended.
+    fn rate_of(&self, job: &Job, torrent: Option<&Torrent>) -> u64 {
+        match (&job.ended, &job.kind) {
+            (Some((at, _)), _) => {
+                let moved = job.bytes.0.saturating_sub(job.began_with);
+                let micros = at.since(job.began).as_micros().max(1);
+                u64::try_from(u128::from(moved) * 1_000_000 / micros).unwrap_or(u64::MAX)
+            }
+            (None, JobKind::AutoDownload | JobKind::RequestDownload(_)) => {
+                torrent.map_or(0, |torrent| torrent.rate_in.bps())
+            }
+            (None, JobKind::Create | JobKind::Verify) => {
+                let micros = self.now.since(job.began).as_micros().max(1);
+                u64::try_from(u128::from(job.bytes.0) * 1_000_000 / micros).unwrap_or(u64::MAX)
+            }
+        }
     }
 
     /// What a job is at, for a person.

@@ -196,6 +196,10 @@ impl Session {
             self.charge(id, piece, suspect, out);
         }
         self.request_done(id, piece, &Ok(()), out);
+        if let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.is_complete()) {
+            // Said of a download only: data that was here all along completes nothing (BEP 3).
+            torrent.announcing.completed(self.now);
+        }
         self.completed_if_whole(id, out);
     }
 
@@ -235,7 +239,8 @@ impl Session {
         if !torrent.is_complete() {
             return;
         }
-        torrent.announcing.completed(self.now);
+        // The trackers hear at the next announce that nothing is left; a check may have ended now.
+        torrent.announcing.tell_soon(self.now);
         notify(out, Notice::TorrentChanged(id));
         self.update_interests(id, out);
         for conn in self.torrents[&id].conns.clone() {

@@ -80,6 +80,8 @@ pub struct Announcing {
     /// A tracker counts us in, and which.
     started: bool,
     completed: bool,
+    /// What we have changed as a whole since the last announce began.
+    changed: bool,
     cursor: (usize, usize),
     flight: Option<Flight>,
     round: u64,
@@ -122,6 +124,7 @@ impl Announcing {
             wanted: false,
             started: false,
             completed: false,
+            changed: false,
             cursor: (0, 0),
             flight: None,
             round: 0,
@@ -183,6 +186,14 @@ impl Announcing {
     /// Announce no longer: `stopped` follows where a tracker counts us in.
     pub fn unwant(&mut self) {
         self.wanted = false;
+    }
+
+    /// What we have changed as a whole: the next announce is made at once.
+    pub fn tell_soon(&mut self, now: Timestamp) {
+        self.changed = true;
+        if self.started {
+            self.next = now;
+        }
     }
 
     /// The last piece arrived: `completed` is said once.
@@ -273,7 +284,7 @@ impl Announcing {
         let asked = Duration::from_secs(u64::from(reply.interval_s));
         self.interval = asked.clamp(INTERVAL_MIN, INTERVAL_MAX);
         // Whoever began to wait meanwhile wants an announce of its own.
-        let awaited = self.waiters.iter().any(|waiter| waiter.round > self.round);
+        let awaited = self.changed || self.waiters.iter().any(|w| w.round > self.round);
         self.next = if awaited { now } else { now + self.interval };
         self.promote();
         let Some(tracker) = self.current() else { return Outcome::Stale };
@@ -351,6 +362,7 @@ impl Announcing {
         let tracker = self.tiers.get(self.cursor.0)?.get(self.cursor.1)?;
         let (url, tracker_id, with_status) =
             (tracker.url.clone(), tracker.id.clone(), tracker.shoal);
+        self.changed = false;
         self.flight = Some(Flight { id, event, with_status });
         Some(Step { url, event, with_status, tracker_id })
     }
