@@ -23,11 +23,14 @@ use shoal_core::{
     metainfo::{Metainfo, MetainfoError, create::Pad},
     session::{
         command::{Command, CommandError, Done},
-        view::{JobDone, JobView},
+        view::{JobDone, JobView, TorrentState},
     },
 };
 use tempfile::TempDir;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -65,6 +68,9 @@ pub struct DevOptions {
 const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// How often a job is looked at that says nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The pause between two looks at a seeder that checks its data.
+const CHECK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -175,11 +181,7 @@ async fn share(options: &DevOptions, dir: &Path, fleet: &mut Fleet) -> Result<Su
     let announce_url = fleet.start(dir, options).await?;
     let seeder = fleet.session("seeder")?;
     let (bytes, metainfo) = make_torrent(&seeder, &source, announce_url).await?;
-    let connect = |torrent| Command::ConnectTracker(torrent);
-    let torrent = seeder.query(move |s| s.torrents().first().map(|view| view.id)).await?;
-    let torrent = torrent.ok_or(CommandError::UnknownTorrent);
-    let command = |cause| DevError::Command { node: "seeder".to_owned(), cause };
-    seeder.command(connect(torrent.map_err(command)?)).await.map_err(command)?;
+    announce(&seeder).await?;
 
     let bars = Bars::new(options.leechers, metainfo.layout().content_len());
     let began = Instant::now();
@@ -257,6 +259,20 @@ async fn make_torrent(
     let created = creation.result.await.unwrap_or(Err(CreateError::Gone(Gone)))?;
     let metainfo = Metainfo::parse(&created.metainfo)?;
     Ok((created.metainfo, Arc::new(metainfo)))
+}
+
+/// Lets the seeder check what it seeds, then tell the tracker.
+async fn announce(seeder: &SessionHandle) -> Result<(), DevError> {
+    let command = |cause| DevError::Command { node: "seeder".to_owned(), cause };
+    let torrent = loop {
+        let views = seeder.query(|session| session.torrents()).await?;
+        let view = views.into_iter().next().ok_or_else(|| command(CommandError::UnknownTorrent))?;
+        if view.state != TorrentState::Checking {
+            break view.id;
+        }
+        sleep(CHECK_PAUSE).await;
+    };
+    seeder.command(Command::ConnectTracker(torrent)).await.map(drop).map_err(command)
 }
 
 /// Adds the torrent to a leecher and follows its auto_download.

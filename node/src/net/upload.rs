@@ -13,6 +13,7 @@ use std::{
 
 use rustix::{fs::sendfile, io::Errno, net::SendFlags};
 use shoal_core::{
+    config::SHOAL_REQUEST_LEN_MAX,
     ids::PieceIndex,
     session::{Serving, fault::CloseCause},
     wire::{
@@ -27,6 +28,10 @@ use super::{
     swarm::{Source, SourceError, Swarm},
     warm,
 };
+
+/// Requests kept until it is known whether the peer speaks `shoal`: more than a peer may have out
+/// in its first round trip.
+const EARLY_MAX: usize = 64;
 
 /// What one connection sends.
 ///
@@ -44,6 +49,9 @@ pub(super) struct Upload {
     brought: Option<BlockRange>,
     serving: Serving,
     request_len_max: u32,
+    /// Requests longer than that which came before the peer's handshake was judged: it may speak
+    /// `shoal`, and has seen our offer already.
+    early: VecDeque<BlockRange>,
     requests_max: u32,
     asked_while_choked: u32,
 }
@@ -114,6 +122,7 @@ impl Upload {
             brought: None,
             serving: Serving::Choked,
             request_len_max: 0,
+            early: VecDeque::new(),
             requests_max,
             asked_while_choked: 0,
         }
@@ -127,6 +136,13 @@ impl Upload {
     /// Serves or chokes from now on; tells the peer where that is news.
     pub(super) fn serve(&mut self, serving: Serving, request_len_max: u32) {
         self.request_len_max = request_len_max;
+        let early = std::mem::take(&mut self.early);
+        let (fit, wait): (VecDeque<_>, _) =
+            early.into_iter().partition(|range| range.len <= request_len_max);
+        self.early = wait;
+        if serving == Serving::Unchoked {
+            self.queue.extend(fit);
+        }
         if serving == self.serving {
             return;
         }
@@ -134,6 +150,7 @@ impl Upload {
         let message = match serving {
             Serving::Choked => {
                 self.queue.clear();
+                self.early.clear();
                 self.asked_while_choked = 0;
                 Message::Choke
             }
@@ -155,6 +172,11 @@ impl Upload {
         range.check(layout.piece_size(range.piece))?;
         match self.refusal(range, swarm) {
             None => self.queue.push_back(range),
+            Some(Misbehaved::RequestTooLong { .. })
+                if range.len <= SHOAL_REQUEST_LEN_MAX && self.early.len() < EARLY_MAX =>
+            {
+                self.early.push_back(range);
+            }
             Some(fault) => match PeerFault::from(fault.clone()).consequence() {
                 Consequence::Ignore => {}
                 Consequence::Close | Consequence::Ban => return Err(fault.into()),
@@ -168,6 +190,7 @@ impl Upload {
         if let Some(index) = self.queue.iter().position(|&asked| asked == range) {
             self.queue.remove(index);
         }
+        self.early.retain(|&asked| asked != range);
     }
 
     /// The disk work that is waited for, if any.

@@ -261,6 +261,29 @@ async fn requests_are_served_in_order_unless_cancelled_too_long_or_choked() {
     assert_eq!(script.hear().0, 7);
 }
 
+/// A peer that speaks `shoal` has our offer before its own handshake is judged here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_request_that_overtakes_the_judging_of_its_handshake_is_served_after_it() {
+    let data = Data::single(2 * PIECE_LEN as usize);
+    let mut party = Party::start(1);
+    let swarm = data.swarm([0, 1]);
+    let (mut script, conn) = scripted(&data, &mut party, &swarm).await;
+    party.net.serve(conn, Serving::Unchoked, 20_000);
+    assert_eq!(script.hear().0, 1);
+    let cancelled = shoal_core::wire::BlockRange { piece: PieceIndex(0), offset: 0, len: 30_001 };
+    script.say(&request(1, 0, 30_000));
+    script.say(&request(0, 0, 30_001));
+    script.say(&Message::Cancel(cancelled));
+    script.say(&Message::Interested);
+    party.message(&Message::Interested).await;
+    party.net.serve(conn, Serving::Unchoked, 1024 * 1024);
+    let (id, body) = script.hear();
+    assert_eq!((id, &body[..8]), (7, &[0, 0, 0, 1, 0, 0, 0, 0][..]));
+    assert!(body[8..] == data.piece(1)[..30_000]);
+    script.say(&request(1, 9, 1));
+    assert_eq!(script.hear().1[..8], [0, 0, 0, 1, 0, 0, 0, 9], "the cancelled one is not served");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_reqq_are_dropped_and_endless_ones_while_choked_are_closed() {
     let data = Data::single(PIECE_LEN as usize);
