@@ -20,9 +20,15 @@ try:
     from google.protobuf.json_format import MessageToDict
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
-
-    from shoal.v1 import common_pb2, node_pb2, node_pb2_grpc, peer_pb2, peer_pb2_grpc
-    from shoal.v1 import torrent_pb2, torrent_pb2_grpc
+    from shoal.v1 import (
+        common_pb2,
+        node_pb2,
+        node_pb2_grpc,
+        peer_pb2,
+        peer_pb2_grpc,
+        torrent_pb2,
+        torrent_pb2_grpc,
+    )
 except ImportError as error:
     sys.exit(f"{error}: install requirements.txt and run generate.py first (see README.md)")
 

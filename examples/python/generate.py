@@ -21,15 +21,17 @@ def main() -> int:
     OUT.mkdir()
     # google/protobuf/*.proto come with grpcio-tools.
     well_known = resources.files("grpc_tools") / "_proto"
-    code = protoc.main([
-        "protoc",
-        f"--proto_path={PROTO}",
-        f"--proto_path={well_known}",
-        f"--python_out={OUT}",
-        f"--pyi_out={OUT}",
-        f"--grpc_python_out={OUT}",
-        *files,
-    ])
+    code = protoc.main(
+        [
+            "protoc",
+            f"--proto_path={PROTO}",
+            f"--proto_path={well_known}",
+            f"--python_out={OUT}",
+            f"--pyi_out={OUT}",
+            f"--grpc_python_out={OUT}",
+            *files,
+        ]
+    )
     if code == 0:
         print(f"stubs of {len(files)} files in {OUT}")
     return code
