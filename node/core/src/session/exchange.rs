@@ -105,15 +105,22 @@ impl Session {
     ) -> Result<(), PeerFault> {
         let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
         let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return Ok(()) };
-        if state.told_pieces {
-            return Err(InvalidMessage::LateBitfield.into());
-        }
         let have = Bitfield::from_wire(bytes, torrent.metainfo.piece_count() as usize)?;
-        state.told_pieces = true;
-        torrent.picker.add_peer(&have);
-        let new = have.iter_ones().filter(|&piece| !torrent.have().get(piece)).count();
-        state.interesting = new as u32;
-        state.have = have;
+        if state.told_pieces {
+            // aria2 sends a bitfield where several `have` would be longer. What a peer told stays.
+            for piece in have.iter_ones() {
+                if state.have.set(piece) {
+                    torrent.picker.add_piece(piece, &state.have);
+                    state.interesting += u32::from(!torrent.have().get(piece));
+                }
+            }
+        } else {
+            state.told_pieces = true;
+            torrent.picker.add_peer(&have);
+            let new = have.iter_ones().filter(|&piece| !torrent.have().get(piece)).count();
+            state.interesting = new as u32;
+            state.have = have;
+        }
         self.pieces_changed(conn, out);
         Ok(())
     }

@@ -58,9 +58,6 @@ pub enum InvalidMessage {
     /// A bitfield of the wrong size or with spare bits set.
     #[error("{0}")]
     Bitfield(#[from] BitfieldError),
-    /// A bitfield after other messages, or twice.
-    #[error("bitfield that is not the first message")]
-    LateBitfield,
     /// A piece that the torrent has not.
     #[error("piece {index} of a torrent of {pieces}")]
     PieceOutOfRange {
@@ -208,7 +205,6 @@ impl PeerFault {
                 | InvalidMessage::UnknownId(_)
                 | InvalidMessage::FastNotNegotiated(_)
                 | InvalidMessage::Bitfield(_)
-                | InvalidMessage::LateBitfield
                 | InvalidMessage::PieceOutOfRange { .. }
                 | InvalidMessage::BlockOutOfRange { .. } => Consequence::Close,
                 InvalidMessage::Extended(_)

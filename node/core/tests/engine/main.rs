@@ -21,6 +21,7 @@ use shoal_core::{
         notice::Notice,
         view::TorrentState,
     },
+    wire::Message,
 };
 use world::{Host, World, bits, metainfo, nonsense};
 
@@ -217,6 +218,25 @@ fn waits_for_chunks_nobody_has_and_names_them() {
     assert_eq!(view.waiting_for, ["file1.webm.part3", "file1.webm.part4"]);
     world.seed(Host::default());
     finish(&mut world, &[(node, job)], 10 * MINUTE);
+}
+
+#[test]
+fn later_bitfield_tells_of_new_chunks_and_takes_none_back() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let partial = world.node(Host::default(), Config::default(), bits(4, [0, 1]));
+    let torrent = world.torrent(partial);
+    world.ask(partial, Command::ConnectTracker(torrent)).unwrap();
+    let (node, job) = world.leech(Host::default());
+    assert!(world.run(MINUTE, |world| world.session(node).torrents()[0].pieces_have == 2));
+    let mut waiting_for_after = |told: [u32; 2]| {
+        world.say(partial, node, Message::Bitfield(bits(4, told).to_wire()));
+        world.run(Duration::from_secs(5), |_| false);
+        assert_eq!(world.session(node).torrents()[0].peers, 1);
+        world.session(node).job(job).unwrap().waiting_for
+    };
+    assert_eq!(waiting_for_after([0, 1]), ["file1.webm.part3", "file1.webm.part4"]);
+    assert_eq!(waiting_for_after([0, 3]), ["file1.webm.part3"]);
+    assert_eq!(waiting_for_after([0, 1]), ["file1.webm.part3"]);
 }
 
 #[test]

@@ -393,6 +393,13 @@ impl World {
         self.later(LATENCY, peer, Happening::Fact(event));
     }
 
+    /// Has `node` say something to `to`, whatever its session thinks.
+    pub(crate) fn say(&mut self, node: usize, to: usize, message: Message) {
+        let mut links = self.nodes[node].links.iter();
+        let conn = links.find(|(_, link)| link.peer == to).map(|(&conn, _)| conn);
+        self.deliver(node, conn.unwrap(), message);
+    }
+
     fn deliver(&mut self, node: usize, conn: ConnId, message: Message) {
         let Some(link) = self.nodes[node].links.get(&conn) else { return };
         let (peer, theirs) = (link.peer, link.conn);
