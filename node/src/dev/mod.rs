@@ -80,7 +80,7 @@ enum DevError {
     #[error("{} is not empty; name a new folder", .0.display())]
     NotEmpty(PathBuf),
     #[error("{node}: {cause}")]
-    Start { node: String, cause: StartError },
+    Start { node: String, cause: Box<StartError> },
     #[error("making the torrent: {0}")]
     Create(#[from] CreateError),
     #[error("the torrent that was made: {0}")]
@@ -324,7 +324,7 @@ impl Fleet {
     async fn add(&mut self, name: String, config: NodeConfig) -> Result<(), DevError> {
         match Box::pin(Node::start(config)).await {
             Ok(node) => self.0.push((name, node)),
-            Err(cause) => return Err(DevError::Start { node: name, cause }),
+            Err(cause) => return Err(DevError::Start { node: name, cause: Box::new(cause) }),
         }
         Ok(())
     }
@@ -343,7 +343,7 @@ impl Fleet {
 
     /// Waits until it is told to stop, or until a node is.
     async fn stay_up(&self, stop: &CancellationToken) {
-        let mut ends = tokio::task::JoinSet::new();
+        let mut ends = JoinSet::new();
         for (_, node) in &self.0 {
             ends.spawn(node.asked_to_end());
         }

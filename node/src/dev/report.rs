@@ -2,12 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use bytesize::ByteSize;
 use shoal_core::session::view::JobDone;
 
-use crate::{
-    config::value::Size,
-    policy_host::{PolicyKind, PolicyStatus},
-};
+use crate::policy_host::{PolicyKind, PolicyStatus};
 
 /// More servers than these do not fit beside each other.
 const COLUMNS_MAX: usize = 6;
@@ -39,7 +37,7 @@ pub(super) struct Leecher {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, chunks) = (self.leechers.len(), self.chunks);
-        let content = Size(self.content_len);
+        let content = ByteSize(self.content_len);
         let copies = if count == 1 { "1 copy" } else { &format!("{count} copies") };
         writeln!(f, "{copies} of {content} ({chunks} chunks), each the same as its source")?;
         let total = self.content_len.saturating_mul(count as u64);
@@ -53,7 +51,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f)?;
         let wasted: u64 = self.leechers.iter().map(|leecher| leecher.done.wasted).sum();
-        writeln!(f, "wasted {}", Size(wasted))?;
+        writeln!(f, "wasted {}", ByteSize(wasted))?;
         self.policy(f)
     }
 }
@@ -200,7 +198,7 @@ mod tests {
     #[test]
     fn it_says_who_served_whom() {
         let text = summary(3).to_string();
-        assert!(text.contains("3 copies of 256MiB (512 chunks)"), "{text}");
+        assert!(text.contains("3 copies of 256.0 MiB (512 chunks)"), "{text}");
         let row = text.lines().find(|line| line.starts_with("leecher-1")).unwrap();
         let cells: Vec<_> = row.split_whitespace().collect();
         assert_eq!(cells, ["leecher-1", "300", "-", "212", "0"]);

@@ -226,6 +226,3 @@ fn event_kind(kind: EventKind) -> api::EventKind {
         EventKind::Disk => api::EventKind::Disk,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! The event stream over a hub without a session: filters, resumption, ends.
