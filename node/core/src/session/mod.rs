@@ -3,8 +3,8 @@
 //! [`Session::handle`] takes one fact and appends what is to be done; [`Session::next_deadline`] is
 //! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
-//! [`assign`] (who fetches what), [`transfer`] (what became of it), [`orders`] (commands), [`jobs`],
-//! [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
+//! [`assign`], [`consult`] and [`rescue`] (who fetches what), [`transfer`] (what became of it),
+//! [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
@@ -12,12 +12,14 @@ mod assign;
 mod clockwork;
 pub mod command;
 mod connect;
+mod consult;
 pub mod event;
 mod exchange;
 pub mod fault;
 mod jobs;
 pub mod notice;
 mod orders;
+mod rescue;
 mod snapshot;
 mod timers;
 mod transfer;
@@ -44,8 +46,8 @@ use crate::{
     time::Timestamp,
     torrent::Torrent,
 };
-use assign::Round;
 use command::{CommandError, Done};
+use consult::Round;
 use jobs::Job;
 use notice::Notice;
 use timers::{Timer, Timers};
