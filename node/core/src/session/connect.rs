@@ -225,11 +225,15 @@ impl Session {
     }
 
     pub(super) fn on_closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut Vec<Action>) {
+        self.parting.remove(&conn);
         self.forget_conn(conn, cause, out);
     }
 
     /// Ends a connection from our side.
     pub(super) fn close(&mut self, conn: ConnId, cause: CloseCause, out: &mut Vec<Action>) {
+        if let Some(state) = self.conns.get(&conn) {
+            self.parting.insert(conn, state.torrent);
+        }
         self.forget_conn(conn, &cause, out);
         out.push(Action::Close { conn, cause });
     }

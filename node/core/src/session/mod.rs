@@ -131,6 +131,8 @@ pub struct Session {
     torrents: BTreeMap<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     conns: BTreeMap<ConnId, Conn>,
+    /// Connections that we ended and that have not reported their end: what they sent still counts.
+    parting: BTreeMap<ConnId, TorrentId>,
     dials: BTreeMap<ConnId, Dial>,
     /// `connect_peer` commands of connections that have not yet said what they have.
     introductions: BTreeMap<ConnId, Vec<CommandId>>,
@@ -162,6 +164,7 @@ impl Session {
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             conns: BTreeMap::new(),
+            parting: BTreeMap::new(),
             dials: BTreeMap::new(),
             introductions: BTreeMap::new(),
             leases: BTreeMap::new(),

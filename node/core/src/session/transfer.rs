@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
     torrent::{
-        Condition,
+        Condition, Torrent,
         blame::{Sentence, Suspect},
     },
     wire::{Message, PeerFault, fault::Misbehaved},
@@ -132,22 +132,31 @@ impl Session {
     }
 
     pub(super) fn on_wasted(&mut self, conn: ConnId, bytes: u64) {
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.last_heard = self.now;
-        if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.last_heard = self.now;
+        }
+        if let Some(torrent) = self.torrent_of(conn) {
             torrent.wasted += bytes;
         }
     }
 
     pub(super) fn on_uploaded(&mut self, conn: ConnId, bytes: u64) {
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.last_heard = self.now;
-        state.uploaded += bytes;
-        state.rate_out.add(bytes);
-        if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.last_heard = self.now;
+            state.uploaded += bytes;
+            state.rate_out.add(bytes);
+        }
+        if let Some(torrent) = self.torrent_of(conn) {
             torrent.uploaded += bytes;
             torrent.rate_out.add(bytes);
         }
+    }
+
+    /// The torrent of a connection, also of one that is about to end.
+    fn torrent_of(&mut self, conn: ConnId) -> Option<&mut Torrent> {
+        let live = self.conns.get(&conn).map(|state| state.torrent);
+        let id = live.or_else(|| self.parting.get(&conn).copied())?;
+        self.torrents.get_mut(&id)
     }
 
     pub(super) fn on_piece_verified(

@@ -16,8 +16,9 @@ use shoal_core::{
     ids::PieceIndex,
     policy::{Candidate, Verdict},
     session::{
-        Chooser,
+        Chooser, Event,
         command::{Command, CommandError, Done},
+        fault::CloseCause,
         notice::Notice,
         view::TorrentState,
     },
@@ -349,6 +350,22 @@ fn ping_measures_the_round_trip() {
     world.ask(node, Command::DisconnectPeer(torrent, addr)).unwrap();
     let error = world.ask(node, Command::Ping(torrent, addr)).unwrap_err();
     assert_eq!(error, CommandError::PeerNotConnected(addr));
+}
+
+#[test]
+fn what_went_out_before_we_closed_is_counted() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let torrent = world.torrent(seed);
+    world.leech(host(1));
+    assert!(world.run(MINUTE, |world| !world.session(seed).connections(torrent).is_empty()));
+    let conn = world.session(seed).connections(torrent)[0].conn;
+    let before = world.session(seed).torrents()[0].uploaded;
+    world.issue(seed, Command::Quit(torrent));
+    world.fact(seed, Event::Uploaded { conn, bytes: 5 });
+    world.fact(seed, Event::Closed { conn, cause: CloseCause::Operator });
+    world.fact(seed, Event::Uploaded { conn, bytes: 7 });
+    assert_eq!(world.session(seed).torrents()[0].uploaded, before + 5);
 }
 
 #[test]

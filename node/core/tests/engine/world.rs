@@ -287,7 +287,7 @@ impl World {
         self.happenings.insert(self.sequence, happening);
     }
 
-    fn fact(&mut self, node: usize, event: Event) {
+    pub(crate) fn fact(&mut self, node: usize, event: Event) {
         if !self.nodes[node].alive {
             return;
         }
