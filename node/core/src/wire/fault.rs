@@ -141,9 +141,6 @@ pub enum Misbehaved {
     /// No handshake in time.
     #[error("no handshake in time")]
     HandshakeTimeout,
-    /// No byte for the idle timeout.
-    #[error("silent for too long")]
-    Silent,
 }
 
 /// Peers that are not for us.
@@ -156,27 +153,12 @@ pub enum Incompatible {
     /// It begins like a handshake but names another protocol.
     #[error("not the BitTorrent protocol")]
     Protocol,
-    /// We have no such torrent, or it is not running.
-    #[error("unknown info hash")]
-    UnknownInfoHash,
     /// It answered for another torrent than the one it was dialled for.
     #[error("info hash of another torrent")]
     OtherInfoHash,
     /// It is ourselves.
     #[error("our own peer id")]
     OwnPeerId,
-    /// There is a connection to it already.
-    #[error("already connected")]
-    Duplicate,
-    /// No place left.
-    #[error("too many connections")]
-    TooManyConnections,
-    /// Both are complete.
-    #[error("seed meets seed")]
-    BothSeeds,
-    /// Banned before.
-    #[error("banned")]
-    Banned,
 }
 
 /// What follows from a fault.
@@ -220,19 +202,13 @@ impl PeerFault {
                 | Misbehaved::TooManyRequests { .. } => Consequence::Ignore,
                 Misbehaved::RequestWhileChoked { .. }
                 | Misbehaved::Flood
-                | Misbehaved::HandshakeTimeout
-                | Misbehaved::Silent => Consequence::Close,
+                | Misbehaved::HandshakeTimeout => Consequence::Close,
             },
             Self::Incompatible(fault) => match fault {
                 Incompatible::NotPlaintext(_)
                 | Incompatible::Protocol
-                | Incompatible::UnknownInfoHash
                 | Incompatible::OtherInfoHash
-                | Incompatible::OwnPeerId
-                | Incompatible::Duplicate
-                | Incompatible::TooManyConnections
-                | Incompatible::BothSeeds
-                | Incompatible::Banned => Consequence::Close,
+                | Incompatible::OwnPeerId => Consequence::Close,
             },
         }
     }
