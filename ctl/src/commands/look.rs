@@ -156,16 +156,38 @@ fn this_peer(reply: &v1::SeeThisPeerInfoResponse) -> String {
     ])
 }
 
-/// The names, and how many more there are.
+/// The names, runs of them folded, and how many more there are.
 fn names(shown: &[String], chunks: u32) -> String {
+    let folded = fold(shown).join(", ");
     let Some(more) = u64::from(chunks).checked_sub(shown.len() as u64).filter(|more| *more > 0)
     else {
-        return if shown.is_empty() { "-".to_owned() } else { shown.join(", ") };
+        return if shown.is_empty() { "-".to_owned() } else { folded };
     };
-    match shown {
-        [] => human::count(more, "chunk"),
-        shown => format!("{} and {more} more", shown.join(", ")),
+    if shown.is_empty() { human::count(more, "chunk") } else { format!("{folded} and {more} more") }
+}
+
+/// Chunk names in order, a run such as `f.part3`, `f.part4`, `f.part5` as `f.part3–5`.
+fn fold(names: &[String]) -> Vec<String> {
+    let mut runs: Vec<(&str, Option<(u32, u32)>)> = Vec::new();
+    for name in names {
+        let number = name.rsplit_once(".part").and_then(|(path, n)| Some((path, n.parse().ok()?)));
+        let Some((path, number)) = number else {
+            runs.push((name, None));
+            continue;
+        };
+        match runs.last_mut() {
+            Some((of, Some((_, last)))) if *of == path && last.checked_add(1) == Some(number) => {
+                *last = number;
+            }
+            _ => runs.push((path, Some((number, number)))),
+        }
     }
+    let text = |(path, numbers): &(&str, Option<(u32, u32)>)| match numbers {
+        None => (*path).to_owned(),
+        Some((first, last)) if first == last => format!("{path}.part{first}"),
+        Some((first, last)) => format!("{path}.part{first}–{last}"),
+    };
+    runs.iter().map(text).collect()
 }
 
 pub(super) async fn see_connected(
@@ -348,6 +370,8 @@ mod tests {
         assert_eq!(names(&list(&["a", "b"]), 2), "a, b");
         assert_eq!(names(&list(&["a"]), 3), "a and 2 more");
         assert_eq!(names(&[], 0), "-");
+        let run = ["a.part1", "a.part3", "a.part4", "a.part5", "b.part6", "@7"];
+        assert_eq!(names(&list(&run), 6), "a.part1, a.part3–5, b.part6, @7");
         // Straddling chunks have more names than chunks.
         assert_eq!(names(&list(&["a", "b"]), 1), "a, b");
     }
