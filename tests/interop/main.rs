@@ -1,1 +1,10 @@
-//! Real BitTorrent clients.
+//! Real BitTorrent clients in one swarm with our nodes, over loopback: they download from us, we
+//! download from them, byte for byte. A client is a process of its own, ended by its id. Never
+//! here: what our own nodes do among themselves.
+
+#[expect(dead_code, reason = "whole-node tests use more of it")]
+#[path = "../e2e/harness.rs"]
+mod harness;
+
+mod aria2;
+mod trees;
