@@ -68,7 +68,7 @@ struct Common {
     /// Folder of a temporary folder for source and copies [default: /dev/shm, else the system's]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Take a file of nothing but a hole as the source: zeros that need no room
+    /// Take a source of holes, but for the start of each piece: needs next to no room
     #[arg(long)]
     sparse: bool,
     /// Most seconds for one step of one run

@@ -26,7 +26,7 @@ pub(crate) struct Setting {
     pub(crate) piece_bytes: u32,
     /// Receivers at once.
     pub(crate) leechers: usize,
-    /// Whether the source was a hole.
+    /// Whether the source was of holes, but for the start of each piece.
     pub(crate) is_sparse: bool,
     /// Where source and copies lay.
     pub(crate) medium: Medium,
@@ -104,7 +104,7 @@ impl Report {
         let size = ByteSize(setting.size_bytes);
         let piece = ByteSize(setting.piece_bytes.into());
         let runs = self.samples.iter().map(|sample| sample.run).max().unwrap_or(0);
-        let source = if setting.is_sparse { "a hole of " } else { "" };
+        let source = if setting.is_sparse { "sparse: " } else { "" };
         let medium = match setting.medium {
             Medium::Tmpfs => "tmpfs",
             Medium::Disk => "disk",

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -49,19 +50,25 @@ impl Source {
         Ok(Self { dir: dir.to_owned(), len, piece_len, hashes })
     }
 
-    /// One hole: zeros that take no room.
+    /// Holes but for the start of each piece, which is its number: takes a page for each piece, and
+    /// still no two pieces are equal.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be written, or "interrupted".
     pub(crate) fn sparse(dir: &Path, len: u64, piece_len: u32) -> anyhow::Result<Self> {
-        File::create_new(dir.join(NAME))?.set_len(len)?;
-        let zeros = vec![0; piece_len as usize];
-        let whole: [u8; 20] = Sha1::digest(&zeros).into();
-        let hash = |now: usize| match &zeros[..now] {
-            piece if piece.len() == zeros.len() => whole,
-            piece => Sha1::digest(piece).into(),
-        };
-        let hashes = lens(len, piece_len).map(hash).collect();
+        let file = File::create_new(dir.join(NAME))?;
+        file.set_len(len)?;
+        let mut piece = vec![0; piece_len as usize];
+        let mut hashes = Vec::new();
+        let starts = (0_u64..).map(|index| (index + 1).to_be_bytes());
+        for (piece_now, start) in lens(len, piece_len).zip(starts) {
+            interrupt::check()?;
+            let piece = &mut piece[..piece_now];
+            let start = &start[..start.len().min(piece_now)];
+            piece[..start.len()].copy_from_slice(start);
+            file.write_all_at(start, hashes.len() as u64 * u64::from(piece_len))?;
+            hashes.push(Sha1::digest(&*piece).into());
+        }
         Ok(Self { dir: dir.to_owned(), len, piece_len, hashes })
     }
 
@@ -152,6 +159,8 @@ fn lens(len: u64, piece_len: u32) -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     const LEN: u64 = 3 * 16_384 + 5;
@@ -174,16 +183,24 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_described_as_the_zeros_it_reads_as() {
+    fn a_sparse_source_is_described_as_what_it_reads_as() {
         let dir = tempfile::tempdir().unwrap();
         let source = Source::sparse(dir.path(), LEN, 16_384).unwrap();
         let bytes = fs::read(source.path()).unwrap();
-        assert_eq!(bytes, vec![0; LEN as usize]);
         let torrent = dir.path().join("t.torrent");
         let metainfo = source.torrent("http://127.0.0.1:1/announce", &torrent).unwrap();
         let hashes: Vec<[u8; 20]> =
             bytes.chunks(16_384).map(|piece| Sha1::digest(piece).into()).collect();
-        assert_eq!((metainfo.total_len(), metainfo.pieces), (LEN, hashes));
+        assert_eq!((metainfo.total_len(), &metainfo.pieces), (LEN, &hashes));
+        assert!(hashes.iter().enumerate().all(|(at, hash)| !hashes[..at].contains(hash)));
+    }
+
+    #[test]
+    fn a_sparse_source_takes_little_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::sparse(dir.path(), 64 << 20, 1 << 20).unwrap();
+        let taken = fs::metadata(source.path()).unwrap().blocks() * 512;
+        assert!((1..=4 << 20).contains(&taken), "{taken} bytes");
     }
 
     #[test]

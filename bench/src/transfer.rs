@@ -39,7 +39,7 @@ pub(crate) struct Plan {
     pub(crate) leechers: usize,
     /// Where everything is written.
     pub(crate) dir: PathBuf,
-    /// Whether the source is a hole.
+    /// Whether the source is of holes, but for the start of each piece.
     pub(crate) sparse: bool,
     /// The most that starting, transferring and comparing may each take.
     pub(crate) timeout: Duration,
@@ -64,6 +64,9 @@ enum Offer {
     Torrent(PathBuf),
 }
 
+/// The most that a file system takes for a few bytes in a hole.
+const PAGE_LEN: u64 = 4096;
+
 struct Bench<'a> {
     plan: &'a Plan,
     programs: Programs,
@@ -80,7 +83,9 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let programs = Programs::find(plan.bin_dir.as_deref(), plan.policy.as_deref(), &plan.contests)?;
     source::check(plan.len, plan.piece_len)?;
     let copies_len = plan.len.saturating_mul(plan.leechers as u64);
-    let source_len = if plan.sparse { 0 } else { plan.len };
+    // A page of each piece at most.
+    let pages_len = plan.len.div_ceil(u64::from(plan.piece_len)).saturating_mul(PAGE_LEN);
+    let source_len = if plan.sparse { pages_len } else { plan.len };
     space::ensure_room(&plan.dir, source_len.saturating_add(space::warmth(copies_len)))?;
     let machine = Machine::here();
     let medium = space::medium(&plan.dir)?;
