@@ -100,9 +100,10 @@ impl From<AnnounceError> for AnnounceFailure {
             | AnnounceError::TooLong { .. }
             | AnnounceError::Malformed { .. }
             | AnnounceError::NoScrape => Self::Malformed { cause },
+            // Whoever hears of it names the tracker.
+            AnnounceError::Unreachable { cause, .. } => Self::Unreachable { cause },
             AnnounceError::InvalidUrl { .. }
             | AnnounceError::UnsupportedScheme { .. }
-            | AnnounceError::Unreachable { .. }
             | AnnounceError::Redirect { .. }
             | AnnounceError::TooManyTorrents(_)
             | AnnounceError::Client(_) => Self::Unreachable { cause },

@@ -28,8 +28,8 @@ pub enum StartError {
     /// The control surface cannot listen.
     #[error(transparent)]
     Control(#[from] BindError),
-    /// A file that the configuration names cannot be used.
-    #[error("{what} {}: {cause}", path.display())]
+    /// A file or folder that the configuration names cannot be used.
+    #[error("{what} {}: {cause}{}", path.display(), hint(what))]
     File {
         /// What it is for, as `--torrent`.
         what: &'static str,
@@ -59,7 +59,7 @@ pub enum StartError {
         cause: AddError,
     },
     /// The policy is unknown, or failed a check: the report of it.
-    #[error("--policy {name}: {}", .cause.message)]
+    #[error("--policy {name}: {}{}", .cause.message, report(.cause))]
     Policy {
         /// As the configuration names it.
         name: String,
@@ -112,6 +112,19 @@ impl StartError {
     }
 }
 
+/// What to do about a file or folder that cannot be used.
+fn hint(what: &str) -> &'static str {
+    match what {
+        "--downloads" | "--state-dir" => "; name a folder in which this node can write",
+        _ => "",
+    }
+}
+
+/// The rest of a policy's report, below the line that says what is wrong.
+fn report(refusal: &Refusal) -> String {
+    refusal.metadata.get("report").map(|report| format!("\n{report}")).unwrap_or_default()
+}
+
 fn session_text(error: &session::StartError) -> String {
     let hint = match error {
         session::StartError::Store(StoreError::InUse { .. }) => {
@@ -143,6 +156,9 @@ fn of_io(error: &io::Error) -> Exit {
         (io::ErrorKind::NotFound, Exit::NotFound),
         (io::ErrorKind::PermissionDenied, Exit::NotAllowed),
         (io::ErrorKind::ReadOnlyFilesystem, Exit::NotAllowed),
+        (io::ErrorKind::NotADirectory, Exit::Invalid),
+        (io::ErrorKind::IsADirectory, Exit::Invalid),
+        (io::ErrorKind::InvalidFilename, Exit::Invalid),
         (io::ErrorKind::AddrInUse, Exit::Precondition),
         (io::ErrorKind::AddrNotAvailable, Exit::Precondition),
         (io::ErrorKind::AlreadyExists, Exit::Precondition),

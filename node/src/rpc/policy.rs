@@ -243,7 +243,15 @@ impl From<SetPolicyError> for Refusal {
 impl From<PolicyRefusal> for Refusal {
     fn from(refusal: PolicyRefusal) -> Self {
         let first = refusal.errors.first();
-        Self::new(Reason::BadPolicy, refusal.report.clone())
+        let place = first.map(|issue| match issue.line {
+            0 => format!("{}: {}", issue.file, issue.message),
+            line => format!("{}:{line}: {}", issue.file, issue.message),
+        });
+        // The report's first line says that it was not loaded, as the message does.
+        let report = refusal.report.split_once('\n').map(|(_, rest)| rest.to_owned());
+        let message = format!("the policy was not loaded: {}", place.unwrap_or_default());
+        Self::new(Reason::BadPolicy, message)
+            .with_some("report", report)
             .with_some("kind", first.map(|issue| issue.kind))
             .with_some("file", first.map(|issue| issue.file.clone()))
             .with_some("line", first.map(|issue| issue.line).filter(|&line| line > 0))

@@ -86,7 +86,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The address for peers cannot be listened on.
-    #[error("cannot listen for peers on {addr}: {source}")]
+    #[error("cannot {source}")]
     Listen {
         /// The address.
         addr: SocketAddr,
