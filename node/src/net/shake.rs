@@ -9,7 +9,7 @@ use std::{
 };
 
 use shoal_core::{
-    ids::{ConnId, PeerId},
+    ids::ConnId,
     session::{Event, fault::CloseCause},
     wire::{
         Handshake, Incompatible, Misbehaved, PeerFault,
@@ -99,6 +99,11 @@ async fn answer(
     match verdict.unwrap_or(Err(CloseCause::Fault(Misbehaved::HandshakeTimeout.into()))) {
         Ok(swarm) => converse(shared, conn, (stream, commands), swarm, Opening::Answer).await,
         Err(cause) => {
+            if cause == CloseCause::Own {
+                // Only our own answer tells our dial whom it reached.
+                let ours = Handshake::new(theirs.info_hash, shared.peer_id).encode();
+                let _ = timeout(within, stream.write_all(&ours)).await;
+            }
             drop(stream);
             shared.leave(conn, cause, Outbox::new(conn, std::time::Instant::now()), commands).await;
         }
@@ -190,23 +195,16 @@ async fn connect(
     let mut stream = socket.connect(addr).await?;
     stream.write_all(&Handshake::new(swarm.info_hash, shared.peer_id).encode()).await?;
     let theirs = read_handshake(&mut stream).await?;
-    check(&theirs, swarm, shared.peer_id)?;
+    if theirs.info_hash != swarm.info_hash {
+        return Err(PeerFault::from(Incompatible::OtherInfoHash).into());
+    }
+    // Whether it is ourselves the session sees, and remembers the address.
     Ok((stream, theirs))
 }
 
 /// Where a dial comes from: a node that listens on one address is known by that address.
 fn source_addr(listen: IpAddr, to: SocketAddr) -> Option<IpAddr> {
     (!listen.is_unspecified() && listen.is_ipv4() == to.is_ipv4()).then_some(listen)
-}
-
-fn check(theirs: &Handshake, swarm: &Swarm, own: PeerId) -> Result<(), PeerFault> {
-    if theirs.info_hash != swarm.info_hash {
-        return Err(Incompatible::OtherInfoHash.into());
-    }
-    if theirs.peer_id == own {
-        return Err(Incompatible::OwnPeerId.into());
-    }
-    Ok(())
 }
 
 /// Reads exactly a handshake; the first byte is judged before any other is waited for.

@@ -156,9 +156,6 @@ pub enum Incompatible {
     /// It answered for another torrent than the one it was dialled for.
     #[error("info hash of another torrent")]
     OtherInfoHash,
-    /// It is ourselves.
-    #[error("our own peer id")]
-    OwnPeerId,
 }
 
 /// What follows from a fault.
@@ -207,8 +204,7 @@ impl PeerFault {
             Self::Incompatible(fault) => match fault {
                 Incompatible::NotPlaintext(_)
                 | Incompatible::Protocol
-                | Incompatible::OtherInfoHash
-                | Incompatible::OwnPeerId => Consequence::Close,
+                | Incompatible::OtherInfoHash => Consequence::Close,
             },
         }
     }

@@ -349,18 +349,16 @@ async fn an_incoming_connection_hears_nothing_unless_it_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dial_fails_by_another_torrent_by_ourselves_by_silence_and_by_refusal() {
+async fn a_dial_fails_by_another_torrent_by_silence_and_by_refusal() {
     let data = Data::single(100);
     let mut party = Party::limited(1, |limits| {
         limits.handshake_timeout = Duration::from_millis(300);
     });
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let ours = Handshake::new(data.metainfo.info_hash, PeerId([1; 20])).encode();
     let other = Handshake::new(InfoHash([0; 20]), PeerId([9; 20])).encode();
-    let answers: [(&[u8], String); 3] = [
+    let answers: [(&[u8], String); 2] = [
         (&other, Incompatible::OtherInfoHash.to_string()),
-        (&ours, Incompatible::OwnPeerId.to_string()),
         (&[], "no handshake in time".to_owned()),
     ];
     for (answer, expected) in answers {
@@ -375,6 +373,25 @@ async fn a_dial_fails_by_another_torrent_by_ourselves_by_silence_and_by_refusal(
     party.net.dial(ConnId(2), data.swarm([]), addr);
     assert!(party.dial_failed().await.contains("refused"));
     assert_eq!(party.net.connection_count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_of_ourselves_is_answered_so_that_both_ends_know() {
+    let data = Data::single(100);
+    let mut party = Party::start(1);
+    let addr = party.net.local_addr();
+    party.net.dial(ConnId(1), data.swarm([]), addr);
+    let pick = |event: &NetEvent| match event {
+        NetEvent::Core(Event::Incoming { conn, peer_id, .. }) => Some((*conn, *peer_id)),
+        _ => None,
+    };
+    let (incoming, id) = party.until(pick).await.0;
+    party.net.close(incoming, CloseCause::Own);
+    let pick = |event: &NetEvent| match event {
+        NetEvent::Core(Event::Dialled { conn, peer_id, .. }) => Some((*conn, *peer_id)),
+        _ => None,
+    };
+    assert_eq!(party.until(pick).await.0, (ConnId(1), id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
