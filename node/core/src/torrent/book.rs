@@ -125,10 +125,11 @@ impl Book {
         self.entries.contains_key(addr)
     }
 
-    /// A known address that differs from `addr` in its port or its last digits only.
+    /// A known address of somebody else that differs from `addr` in its port or its last digits only.
     #[must_use]
     pub fn similar(&self, addr: &SocketAddr) -> Option<SocketAddr> {
-        let others = || self.entries.keys().filter(|other| *other != addr);
+        let known = || self.entries.iter().filter(|(_, entry)| entry.standing != Standing::Own);
+        let others = || known().map(|(other, _)| other).filter(|other| *other != addr);
         let same_ip = others().find(|other| other.ip() == addr.ip());
         same_ip.or_else(|| others().find(|other| other.port() == addr.port())).copied()
     }
@@ -182,6 +183,15 @@ mod tests {
             now = now + Duration::from_secs(seconds);
             assert!(book.due(now - Duration::from_micros(1), 5).is_empty());
         }
+    }
+
+    #[test]
+    fn similar_addresses_are_never_our_own() {
+        let mut book = Book::default();
+        book.is_ourselves(addr(1));
+        assert_eq!(book.similar(&addr(2)), None);
+        book.learn(addr(3), 10);
+        assert_eq!(book.similar(&addr(2)), Some(addr(3)));
     }
 
     #[test]
