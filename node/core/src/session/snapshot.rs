@@ -208,7 +208,8 @@ impl Session {
                 view.total_bytes = torrent.metainfo.layout().content_len();
                 view.done_pieces = torrent.have().count_ones() as u32;
                 view.total_pieces = torrent.metainfo.piece_count();
-                if view.phase == WAITING {
+                let running = job.ended.is_none() && torrent.condition == Condition::Active;
+                if view.phase == WAITING || (running && torrent.conns.is_empty()) {
                     let (_, pieces) = torrent.picker.unavailable(NAMES_MAX);
                     let names = pieces.iter().map(|&piece| torrent.metainfo.chunk_name(piece));
                     view.waiting_for = names.collect();
