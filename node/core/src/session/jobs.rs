@@ -141,6 +141,7 @@ impl Session {
             torrent.book.retry_all();
             if torrent.announcing.has_tracker() && !torrent.is_complete() {
                 torrent.announcing.want(now);
+                torrent.announcing.hurry(now);
             }
         }
         notify(out, Notice::TorrentChanged(id));

@@ -183,6 +183,13 @@ impl Announcing {
         }
     }
 
+    /// Announce at once, where announcing is wanted: the peer set is needed now.
+    pub fn hurry(&mut self, now: Timestamp) {
+        if self.wanted {
+            self.next = self.next.min(now);
+        }
+    }
+
     /// Announce no longer: `stopped` follows where a tracker counts us in.
     pub fn unwant(&mut self) {
         self.wanted = false;
