@@ -1,6 +1,16 @@
-//! Whole nodes, over real TCP, disk and gRPC.
+//! Whole nodes, over real TCP, disk and gRPC: in process through [`harness`], as programs in
+//! [`binaries`] and what builds on it. One subject a file. Never here: what one room can show alone.
 
-#[expect(dead_code, reason = "the tests here use less of it than those of foreign clients")]
+mod binaries;
+mod fake;
 mod harness;
 
+mod commands;
+mod dev;
+mod events;
+mod hostile;
+mod jobs;
+mod policies;
 mod python;
+mod resume;
+mod whole;

@@ -1,0 +1,167 @@
+//! The programs themselves: where they are, and how a test runs them. `SHOALD_BIN` and
+//! `SHOALCTL_BIN` name them; else they lie in the folder above this test's own executable, where
+//! cargo puts them. Absent, the tests that need them say so and pass, unless
+//! `SHOAL_REQUIRE_BINARIES=1`.
+
+use std::{
+    env,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use tokio::process::{Child, Command};
+
+use crate::harness::{Host, until, within};
+
+/// A program on disk.
+pub struct Program(PathBuf);
+
+/// A node in a process of its own.
+pub struct Running {
+    host: Host,
+    child: Child,
+}
+
+impl Program {
+    /// `shoald`, or none with a loud word.
+    pub fn shoald() -> Option<Self> {
+        Self::find("SHOALD_BIN", "shoald")
+    }
+
+    /// `shoalctl`, or none with a loud word.
+    pub fn shoalctl() -> Option<Self> {
+        Self::find("SHOALCTL_BIN", "shoalctl")
+    }
+
+    fn find(variable: &str, name: &str) -> Option<Self> {
+        let beside = || Some(env::current_exe().ok()?.parent()?.parent()?.join(name));
+        let path = env::var_os(variable).map(PathBuf::from).or_else(beside)?;
+        if path.is_file() {
+            return Some(Self(path));
+        }
+        let text = format!("SKIPPED: no {name} at {}; set {variable}", path.display());
+        assert!(env::var_os("SHOAL_REQUIRE_BINARIES").is_none(), "{text}");
+        eprintln!("{text}");
+        None
+    }
+
+    /// The program, free of the environment's say and of anybody else's home.
+    pub fn command(&self, home: &Path) -> Command {
+        let mut command = Command::new(&self.0);
+        let named = env::vars_os().map(|(name, _)| name);
+        for name in named.filter(|name| name.to_string_lossy().starts_with("SHOAL_")) {
+            command.env_remove(name);
+        }
+        command.env("HOME", home).env_remove("XDG_STATE_HOME").current_dir(home);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, home: &Path, args: &[&str]) -> Output {
+        let output = self.command(home).args(args).output();
+        within(Duration::from_secs(60), &format!("end of {args:?}"), output).await.unwrap()
+    }
+
+    /// Starts a node in this role, on ports of its own, with its state in `state`.
+    pub async fn node(&self, role: &str, state: &Path, args: &[&str]) -> Running {
+        let home = state.parent().unwrap();
+        let ready = state.with_extension("ready");
+        let _ = std::fs::remove_file(&ready);
+        let socket = format!("unix:{}", state.join("shoald.sock").display());
+        let mut child = self
+            .command(home)
+            .arg(role)
+            .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--control", &socket])
+            .arg("--state-dir")
+            .arg(state)
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        until("the ready file", async || {
+            if let Some(ended) = child.try_wait().unwrap() {
+                panic!("shoald {role} {args:?} ended: {ended}");
+            }
+            std::fs::read(&ready).ok()
+        })
+        .await;
+        Running { host: Host::attach(state).await, child }
+    }
+}
+
+impl Running {
+    /// Ends it at once, as a power cut would.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to end, and waits for that.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let id = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let ended = within(Duration::from_secs(20), "end of shoald", self.child.wait()).await;
+        ended.unwrap().code()
+    }
+
+    /// The most memory it ever held, bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Deref for Running {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// Ends of a program that are text.
+pub fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn both_programs_tell_their_version_and_help() {
+    let home = tempfile::tempdir().unwrap();
+    for program in [Program::shoald(), Program::shoalctl()].into_iter().flatten() {
+        for flag in ["--version", "--help"] {
+            let (code, out, err) = texts(&program.run(home.path(), &[flag]).await);
+            assert_eq!((code, err.as_str()), (Some(0), ""));
+            assert!(out.contains("shoal"), "{out}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_tells_where_it_is_serves_shoalctl_and_ends_when_asked() {
+    let (Some(shoald), Some(shoalctl)) = (Program::shoald(), Program::shoalctl()) else { return };
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("node");
+    let node = shoald.node("peer", &state, &[]).await;
+    let ready = std::fs::read(state.with_extension("ready")).unwrap();
+    let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
+    let told = ready.to_string();
+    assert!(told.contains(&node.addr.to_string()), "{told}");
+    let endpoint = format!("unix://{}", state.join("shoald.sock").display());
+    let line = ["--endpoint", &endpoint, "node", "info"];
+    let (code, out, err) = texts(&shoalctl.run(home.path(), &line).await);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains(&node.addr.to_string()), "{out}");
+    assert_eq!(node.terminate().await, Some(0));
+    let (code, out, err) = texts(&shoalctl.run(home.path(), &line).await);
+    assert_eq!((code, out.as_str()), (Some(5), ""), "nobody is there");
+    assert!(err.contains("no node at"), "{err}");
+}
