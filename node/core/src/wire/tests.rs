@@ -175,7 +175,6 @@ fn only_proven_corruption_bans() {
     assert_eq!(consequence(Misbehaved::RequestNotHad { piece: 1 }.into()), Consequence::Ignore);
     assert_eq!(consequence(InvalidMessage::UnknownId(99).into()), Consequence::Close);
     assert_eq!(consequence(BitfieldError::SpareBits { last: 1 }.into()), Consequence::Close);
-    assert_eq!(consequence(Incompatible::OwnPeerId.into()), Consequence::Close);
 }
 
 fn full_handshake() -> ExtendedHandshake {
