@@ -5,6 +5,8 @@ mod binaries;
 mod fake;
 mod harness;
 
+mod bad_input;
+mod changed;
 mod commands;
 mod dev;
 mod events;
