@@ -268,6 +268,10 @@ impl TorrentStore {
         if whole || seen.is_none() {
             return Ok((differs, Vec::new()));
         }
+        if place != Place::Chunks {
+            // Somebody else's file: a hole in it is data like any other.
+            return Ok((differs, layout.pieces_of(file).collect()));
+        }
         Ok((differs, self.pieces_with_data(file, place)?))
     }
 

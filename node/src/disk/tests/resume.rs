@@ -138,6 +138,15 @@ fn seed_is_verified_once_and_then_trusted_by_its_stamps() {
 }
 
 #[test]
+fn seed_with_holes_is_verified_like_any_other() {
+    let (home, sample) = (Home::new(), Sample::single(50_000));
+    let path = home.state_dir().with_file_name("sparse");
+    std::fs::File::create(&path).unwrap().set_len(50_000).unwrap();
+    let (_, opened) = home.seed(&sample, &path);
+    assert_eq!(opened.unverified, sample.pieces().collect::<Vec<_>>());
+}
+
+#[test]
 fn missing_seed_file_has_no_pieces() {
     let (home, sample) = (Home::new(), Sample::straddling());
     let folder = home.state_dir().with_file_name("mine");
