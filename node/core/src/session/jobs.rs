@@ -204,6 +204,9 @@ impl Session {
         if let Some(state) = self.jobs.get_mut(&job) {
             state.pieces.1 = pieces.len() as u32;
         }
+        if !now_had.is_empty() {
+            self.recant(id, out);
+        }
         for piece in now_had {
             notify(out, Notice::PieceLost { torrent: id, piece });
         }
@@ -267,8 +270,13 @@ impl Session {
 
     /// Gets the auto_download of a torrent on, or ends it.
     pub(super) fn step_jobs(&mut self, id: TorrentId, out: &mut Vec<Action>) {
-        let Some(torrent) = self.torrents.get(&id) else { return };
+        let now = self.now;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(job) = torrent.auto_download.filter(|job| !self.jobs[job].merging) else { return };
+        if torrent.conns.is_empty() && torrent.takes_part() && !torrent.is_complete() {
+            torrent.announcing.seek(now);
+        }
+        let torrent = &self.torrents[&id];
         let complete = torrent.is_complete();
         if complete || (self.jobs[&job].available_only && self.nobody_has_the_rest(job, id)) {
             self.merge_for(job, id, out);

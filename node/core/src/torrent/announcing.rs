@@ -87,6 +87,7 @@ pub struct Announcing {
     round: u64,
     next: Timestamp,
     interval: Duration,
+    interval_min: Duration,
     failures: u32,
     last_ok: Option<Timestamp>,
     last_error: Option<String>,
@@ -99,6 +100,8 @@ pub struct Announcing {
 const BACK_OFF_FIRST: Duration = Duration::from_secs(5);
 /// The longest wait after such rounds.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1800);
+/// How often a download without peers asks a tracker that names no least interval.
+const SEEK_EVERY: Duration = Duration::from_secs(30);
 /// The shortest interval that a tracker may set.
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// The longest interval that a tracker may set.
@@ -130,6 +133,7 @@ impl Announcing {
             round: 0,
             next: Timestamp::default(),
             interval: Duration::from_secs(1800),
+            interval_min: Duration::ZERO,
             failures: 0,
             last_ok: None,
             last_error: None,
@@ -188,6 +192,16 @@ impl Announcing {
         if self.wanted {
             self.next = self.next.min(now);
         }
+    }
+
+    /// A download has no peer: announce as often as the tracker allows, or every 30 s where it does
+    /// not say, until one turns up.
+    pub fn seek(&mut self, now: Timestamp) {
+        let Some(last) = self.last_ok.filter(|_| self.wanted && self.last_error.is_none()) else {
+            return;
+        };
+        let sooner = last + self.interval_min.max(SEEK_EVERY).min(self.interval);
+        self.next = self.next.min(sooner.max(now));
     }
 
     /// Announce no longer: `stopped` follows where a tracker counts us in.
@@ -290,6 +304,7 @@ impl Announcing {
         self.last_ok = Some(now);
         let asked = Duration::from_secs(u64::from(reply.interval_s));
         self.interval = asked.clamp(INTERVAL_MIN, INTERVAL_MAX);
+        self.interval_min = Duration::from_secs(u64::from(reply.min_interval_s.unwrap_or(0)));
         // Whoever began to wait meanwhile wants an announce of its own.
         let awaited = self.changed || self.waiters.iter().any(|w| w.round > self.round);
         self.next = if awaited { now } else { now + self.interval };
@@ -501,5 +516,19 @@ mod tests {
         machine.wait(CommandId(9), Wait::Answer, NOW);
         let outcome = machine.succeeded(AnnounceId(1), &AnnounceReply::new(60), NOW);
         assert_eq!(outcome, Outcome::Settled(Vec::new()));
+    }
+
+    #[test]
+    fn download_without_peers_asks_as_often_as_the_tracker_allows() {
+        for (least, seconds) in [(None, 30), (Some(10), 30), (Some(45), 45), (Some(900), 120)] {
+            let mut machine = machine(&[&["http://a"]]);
+            machine.want(NOW);
+            machine.step(AnnounceId(1), NOW, false, (0, 0)).unwrap();
+            let mut reply = AnnounceReply::new(120);
+            reply.min_interval_s = least;
+            machine.succeeded(AnnounceId(1), &reply, NOW);
+            machine.seek(NOW);
+            assert_eq!(machine.due(), NOW + Duration::from_secs(seconds), "least {least:?}");
+        }
     }
 }
