@@ -23,6 +23,9 @@ pub enum CloseCause {
     /// The torrent was quit, paused or removed.
     #[error("torrent stopped")]
     TorrentStopped,
+    /// Pieces that the peer was told of are no longer had: a new connection tells it the truth.
+    #[error("pieces that were told are no longer had")]
+    Recanted,
     /// The torrent is not one of this node's, or does not take part.
     #[error("unknown info hash")]
     UnknownTorrent,

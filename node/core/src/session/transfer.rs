@@ -450,6 +450,18 @@ impl Session {
             }
             notify(out, Notice::PieceLost { torrent: id, piece });
         }
+        if !had.is_empty() {
+            self.recant(id, out);
+        }
         had
+    }
+
+    /// The protocol has no word for a piece that is no longer had: peers that were told of it would
+    /// ask for it in vain. Their connections end, and the next ones begin with the truth.
+    pub(super) fn recant(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        for conn in torrent.conns.clone() {
+            self.close(conn, CloseCause::Recanted, out);
+        }
     }
 }

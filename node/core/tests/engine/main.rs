@@ -256,6 +256,17 @@ fn available_only_ends_with_the_names_of_what_is_missing() {
 }
 
 #[test]
+fn peers_are_not_left_believing_in_chunks_that_are_no_longer_had() {
+    let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    assert!(world.run(MINUTE, |world| world.session(leech.0).torrents()[0].pieces_have > 5));
+    world.tamper(seed, 0..64);
+    assert_eq!(world.session(seed).connection_count(), 0);
+    finish(&mut world, &[leech], MINUTE);
+}
+
+#[test]
 fn request_download_fetches_one_chunk_from_one_peer() {
     let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
     let seed = world.seed(Host::default());

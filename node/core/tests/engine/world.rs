@@ -247,6 +247,14 @@ impl World {
         true
     }
 
+    /// Tells a node that somebody changed what it has.
+    pub(crate) fn tamper(&mut self, node: usize, pieces: impl IntoIterator<Item = u32>) {
+        let torrent = self.torrent(node);
+        let pieces = pieces.into_iter().map(PieceIndex).collect();
+        let cause = "file1.webm changed".to_owned();
+        self.fact(node, Event::PiecesDoubtful { torrent, pieces, cause });
+    }
+
     /// Ends a node as a cut cable would.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
