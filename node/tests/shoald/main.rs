@@ -1,6 +1,8 @@
 //! The program's own surface: flags, exit codes, what goes to which stream. What nodes do is tested
 //! in the root package's `e2e`, which needs the program that building this test builds.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 use std::process::{Command, Output};
 
 fn shoald(args: &[&str]) -> Output {
