@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use shoal_core::{
     config::Config,
-    ids::PieceIndex,
+    ids::{JobId, PieceIndex},
     policy::{Candidate, Verdict},
     session::{
         Chooser, Event,
@@ -33,12 +33,12 @@ fn host(upload_bps: u64) -> Host {
     Host { upload_bps, ..Host::default() }
 }
 
-fn all_done(world: &World, leeches: &[(usize, shoal_core::ids::JobId)]) -> bool {
+fn all_done(world: &World, leeches: &[(usize, JobId)]) -> bool {
     leeches.iter().all(|&(node, job)| world.done(node, job).is_some())
 }
 
 #[track_caller]
-fn finish(world: &mut World, leeches: &[(usize, shoal_core::ids::JobId)], limit: Duration) {
+fn finish(world: &mut World, leeches: &[(usize, JobId)], limit: Duration) {
     assert!(world.run(limit, |world| all_done(world, leeches)), "at {:?}: {:#?}", world.now, {
         let stuck = leeches.iter().map(|&(node, job)| world.session(node).job(job));
         stuck.collect::<Vec<_>>()
@@ -120,16 +120,26 @@ fn dripping_peers_do_not_stop_a_download_that_has_one_good_peer() {
 fn silent_peers_are_snubbed_and_replaced() {
     let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
     let good = world.seed(host(100_000));
-    world.seed(host(1));
+    let silent = world.seed(host(1));
     let leech = world.leech(Host::default());
-    finish(&mut world, &[leech], 2 * MINUTE);
-    let good = world.addr(good);
-    let snubbed = world
-        .notices(leech.0)
-        .iter()
-        .any(|n| matches!(n, Notice::PeerSnubbed(p) if p.addr != good));
-    let served = world.session(leech.0).job(leech.1).unwrap().ended.unwrap().1.unwrap().served_by;
-    assert!(snubbed || served.iter().all(|s| s.addr == good));
+    let began = world.now;
+    let snubbed = |world: &World| {
+        let notices = world.notices(leech.0).iter();
+        let snubbed = notices.filter_map(|notice| match notice {
+            Notice::PeerSnubbed(peer) => Some(peer.addr),
+            _ => None,
+        });
+        snubbed.collect::<Vec<_>>()
+    };
+    assert!(world.run(MINUTE, |world| !snubbed(world).is_empty()));
+    let after = world.now.since(began);
+    let limit = Config::default().snub_after;
+    assert!(after >= limit && after < limit + Duration::from_secs(1), "{after:?}");
+    finish(&mut world, &[leech], MINUTE);
+    assert_eq!(snubbed(&world), [world.addr(silent)]);
+    let done = world.session(leech.0).job(leech.1).unwrap().ended.unwrap().1.unwrap();
+    let served = done.served_by.iter().map(|by| (by.addr, by.pieces)).collect::<Vec<_>>();
+    assert_eq!(served, [(world.addr(good), 8)]);
 }
 
 #[test]
