@@ -89,8 +89,11 @@ pub struct Conn {
     pub slow_start_bps: u64,
     /// Silent with requests out.
     pub snubbed: bool,
-    /// When bytes of a lease last came, or its first lease was granted.
+    /// When bytes of a lease last came, or its first lease was granted, or it was snubbed for their
+    /// absence.
     pub last_progress: Timestamp,
+    /// When bytes of a lease last came, or the connection was made.
+    pub last_payload: Timestamp,
     /// Payload in.
     pub rate_in: Rate,
     /// The best rate in it had over this connection: what a peer that waits could do.
@@ -162,6 +165,7 @@ impl Conn {
             slow_start_bps: 0,
             snubbed: false,
             last_progress: now,
+            last_payload: now,
             rate_in: Rate::new(now),
             best_bps: 0,
             rate_out: Rate::new(now),

@@ -484,7 +484,7 @@ impl Session {
     pub(super) fn on_request_overdue(&mut self, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_running()) else { return };
         let Some(conn) = job.request.and_then(|conn| self.conns.get(&conn)) else { return };
-        let silent = self.now.since(conn.last_progress);
+        let silent = self.now.since(conn.last_payload.max(job.began));
         if silent < REQUEST_TIMEOUT && !conn.leases.is_empty() {
             return self.timers.set(Timer::Request(id), self.now + (REQUEST_TIMEOUT - silent));
         }

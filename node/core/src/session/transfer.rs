@@ -51,6 +51,7 @@ impl Session {
             return;
         }
         state.last_progress = self.now;
+        state.last_payload = self.now;
         state.downloaded += bytes;
         state.received_since += bytes;
         state.outstanding = state.outstanding.saturating_sub(bytes);

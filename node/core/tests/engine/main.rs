@@ -306,6 +306,26 @@ fn request_download_fetches_one_chunk_from_one_peer() {
 }
 
 #[test]
+fn request_download_from_a_silent_peer_ends_and_gives_the_chunk_back() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let silent = world.seed(host(1));
+    let seed = world.seed(Host::default());
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let (torrent, silent, seed) = (world.torrent(node), world.addr(silent), world.addr(seed));
+    let request = |addr| Command::RequestDownload(torrent, addr, PieceIndex(2));
+    for addr in [silent, seed] {
+        world.ask(node, Command::ConnectPeer(torrent, addr)).unwrap();
+    }
+    let Ok(Done::Job { job, .. }) = world.ask(node, request(silent)) else { panic!() };
+    assert!(world.run(2 * MINUTE, |world| world.done(node, job).is_some()));
+    let cause = "no data for 60 s".to_owned();
+    assert_eq!(world.done(node, job), Some(Err(CommandError::PeerLost { addr: silent, cause })));
+    let Ok(Done::Job { job, .. }) = world.ask(node, request(seed)) else { panic!() };
+    assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
+    assert_eq!(world.done(node, job), Some(Ok(())));
+}
+
+#[test]
 fn quit_leaves_everything_and_connect_tracker_rejoins() {
     let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
     world.seed(Host::default());
