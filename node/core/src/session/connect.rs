@@ -14,6 +14,7 @@ use crate::{
     config::FOREIGN_REQUEST_LEN_MAX,
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
+    torrent::Condition,
     wire::{
         Message,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
@@ -255,9 +256,7 @@ impl Session {
         for n in pings.map(|(&n, _)| n).collect::<Vec<_>>() {
             if let Some(ping) = self.pings.remove(&n) {
                 self.timers.clear(Timer::Ping(ping.command));
-                let error =
-                    CommandError::PeerLost { addr: state.address(), cause: cause.to_string() };
-                reply(out, ping.command, Err(error));
+                reply(out, ping.command, Err(self.lost(&state, cause)));
             }
         }
         if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
@@ -272,12 +271,22 @@ impl Session {
         }
         self.timers.clear(Timer::Introduction(conn));
         for waiter in self.introductions.remove(&conn).unwrap_or_default() {
-            let error = CommandError::PeerLost { addr: state.address(), cause: cause.to_string() };
-            reply(out, waiter, Err(error));
+            reply(out, waiter, Err(self.lost(&state, cause)));
         }
         self.dirty.insert(state.torrent);
         self.requests_lost(&state, cause, out);
         notify(out, Notice::PeerDisconnected(news));
+    }
+
+    /// What a command is told whose connection ended before its answer came.
+    pub(super) fn lost(&self, conn: &Conn, cause: &CloseCause) -> CommandError {
+        let condition = self.torrents.get(&conn.torrent).map(|torrent| &torrent.condition);
+        match (cause, condition) {
+            (CloseCause::TorrentStopped, Some(Condition::Paused)) => CommandError::Paused,
+            (CloseCause::TorrentStopped, Some(Condition::Quit)) => CommandError::HasQuit,
+            (CloseCause::Shutdown, _) => CommandError::ShuttingDown,
+            (cause, _) => CommandError::PeerLost { addr: conn.address(), cause: cause.to_string() },
+        }
     }
 
     /// The peer said who it is, or takes its time: `connect_peer` is answered.

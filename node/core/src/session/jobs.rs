@@ -476,8 +476,7 @@ impl Session {
     pub(super) fn requests_lost(&mut self, conn: &Conn, cause: &CloseCause, out: &mut Vec<Action>) {
         let lost = self.jobs.values().filter(|job| job.is_request_to(conn.id)).map(|job| job.id);
         for job in lost.collect::<Vec<_>>() {
-            let error = CommandError::PeerLost { addr: conn.address(), cause: cause.to_string() };
-            self.cancel(job, error, out);
+            self.cancel(job, self.lost(conn, cause), out);
         }
     }
 

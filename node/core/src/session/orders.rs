@@ -419,18 +419,11 @@ impl Session {
 
     fn pause(&mut self, id: TorrentId, out: &mut Vec<Action>) -> Result<Done, CommandError> {
         let torrent = self.find_active(id)?;
-        let (announced, download) = (torrent.announcing.is_wanted(), torrent.auto_download);
+        let announced = torrent.announcing.is_wanted();
+        // The auto_download waits; what was asked of one peer ends with its connection.
         self.leave_torrent(id, Condition::Paused, out);
         if let Some(torrent) = self.torrents.get_mut(&id) {
             torrent.resume_announcing = announced;
-        }
-        // The auto_download waits; what an operator asked of one peer cannot.
-        let jobs = self.jobs.values().filter(|job| job.torrent == Some(id) && job.is_running());
-        let jobs = jobs.map(|job| job.id).filter(|job| Some(*job) != download).collect::<Vec<_>>();
-        for job in jobs {
-            if self.jobs[&job].kind != super::view::JobKind::Verify {
-                self.cancel(job, CommandError::Paused, out);
-            }
         }
         Ok(Done::Ok)
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use shoal_core::{
     config::Config,
-    ids::{JobId, PieceIndex},
+    ids::{JobId, PieceIndex, TorrentId},
     policy::{Candidate, Verdict},
     session::{
         Chooser, Event,
@@ -361,6 +361,25 @@ fn pause_keeps_the_job_and_resume_goes_on() {
     assert_eq!(world.done(leech.0, leech.1), None);
     world.ask(leech.0, Command::Resume(torrent)).unwrap();
     finish(&mut world, &[leech], MINUTE);
+}
+
+#[test]
+fn what_ends_with_the_torrent_or_the_node_blames_no_peer() {
+    let check = |command: fn(TorrentId) -> Command, expected: CommandError| {
+        let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+        let seed = world.seed(host(1));
+        let node = world.node(Host::default(), Config::default(), bits(4, []));
+        let (torrent, addr) = (world.torrent(node), world.addr(seed));
+        world.ask(node, Command::ConnectPeer(torrent, addr)).unwrap();
+        let request = Command::RequestDownload(torrent, addr, PieceIndex(2));
+        let Ok(Done::Job { job, .. }) = world.ask(node, request) else { panic!() };
+        let ping = world.issue(node, Command::Ping(torrent, addr));
+        world.issue(node, command(torrent));
+        assert_eq!(world.done(node, job), Some(Err(expected.clone())));
+        assert_eq!(world.reply(node, ping), Some(Err(expected)));
+    };
+    check(Command::Pause, CommandError::Paused);
+    check(|_| Command::Shutdown, CommandError::ShuttingDown);
 }
 
 #[test]
