@@ -472,10 +472,17 @@ impl Session {
         }
     }
 
-    /// A connection that `request_download` jobs relied on is gone.
+    /// A connection that `request_download` jobs relied on is gone. A chunk that came whole before
+    /// that is verified all the same, and ends its job.
     pub(super) fn requests_lost(&mut self, conn: &Conn, cause: &CloseCause, out: &mut Vec<Action>) {
-        let lost = self.jobs.values().filter(|job| job.is_request_to(conn.id)).map(|job| job.id);
-        for job in lost.collect::<Vec<_>>() {
+        let torrent = self.torrents.get(&conn.torrent);
+        let came = |job: &&Job| match (&job.kind, torrent) {
+            (JobKind::RequestDownload(piece), Some(torrent)) => torrent.pieces.is_verifying(*piece),
+            (JobKind::RequestDownload(_), None)
+            | (JobKind::AutoDownload | JobKind::Create | JobKind::Verify, _) => false,
+        };
+        let lost = self.jobs.values().filter(|job| job.is_request_to(conn.id) && !came(job));
+        for job in lost.map(|job| job.id).collect::<Vec<_>>() {
             self.cancel(job, self.lost(conn, cause), out);
         }
     }

@@ -20,7 +20,7 @@ use shoal_core::{
         command::{Command, CommandError, Done},
         fault::CloseCause,
         notice::Notice,
-        view::TorrentState,
+        view::{PieceState, TorrentState},
     },
     wire::Message,
 };
@@ -321,6 +321,34 @@ fn request_download_from_a_silent_peer_ends_and_gives_the_chunk_back() {
     let cause = "no data for 60 s".to_owned();
     assert_eq!(world.done(node, job), Some(Err(CommandError::PeerLost { addr: silent, cause })));
     let Ok(Done::Job { job, .. }) = world.ask(node, request(seed)) else { panic!() };
+    assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
+    assert_eq!(world.done(node, job), Some(Ok(())));
+}
+
+/// A node that is verifying the chunk that it asked a peer for; the peer's node, and the job.
+fn verifying_a_request(world: &mut World) -> (usize, usize, JobId) {
+    let seed = world.seed(Host::default());
+    let node = world.node(Host::default(), Config::default(), bits(4, []));
+    let (torrent, addr) = (world.torrent(node), world.addr(seed));
+    world.ask(node, Command::ConnectPeer(torrent, addr)).unwrap();
+    let request = Command::RequestDownload(torrent, addr, PieceIndex(2));
+    let Ok(Done::Job { job, .. }) = world.ask(node, request) else { panic!() };
+    let verifying = |world: &World| {
+        let piece = world.session(node).piece(torrent, PieceIndex(2));
+        piece.unwrap().0 == PieceState::Verifying
+    };
+    assert!(world.run(MINUTE, verifying));
+    (seed, node, job)
+}
+
+#[test]
+fn a_peer_that_goes_once_its_chunk_came_is_not_missed() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let (seed, node, job) = verifying_a_request(&mut world);
+    world.kill(seed);
+    let gone = |world: &World| world.session(node).connection_count() == 0;
+    assert!(world.run(MINUTE, gone));
+    assert_eq!(world.done(node, job), None, "not verified yet");
     assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
     assert_eq!(world.done(node, job), Some(Ok(())));
 }
