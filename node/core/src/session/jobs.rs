@@ -416,6 +416,23 @@ impl Session {
         }
     }
 
+    /// Ends every `request_download` of a torrent: what it wanted is not fetched again.
+    pub(super) fn fail_requests(
+        &mut self,
+        id: TorrentId,
+        error: &CommandError,
+        out: &mut Vec<Action>,
+    ) {
+        let requests = self.jobs.values().filter(|job| {
+            job.is_running()
+                && job.torrent == Some(id)
+                && matches!(job.kind, JobKind::RequestDownload(_))
+        });
+        for job in requests.map(|job| job.id).collect::<Vec<_>>() {
+            self.cancel(job, error.clone(), out);
+        }
+    }
+
     /// Ends a job before its time.
     pub(super) fn cancel(&mut self, job: JobId, error: CommandError, out: &mut Vec<Action>) {
         let Some(state) = self.jobs.get(&job) else { return };

@@ -348,7 +348,10 @@ impl Session {
         notify(out, Notice::TorrentChanged(id));
         self.give_up_all(id, out);
         match what {
-            "disk_full" => self.timers.set(Timer::DiskRetry(id), self.now + DISK_RETRY),
+            "disk_full" => {
+                self.timers.set(Timer::DiskRetry(id), self.now + DISK_RETRY);
+                self.fail_requests(id, &CommandError::DiskFull(cause), out);
+            }
             _ => self.fail_jobs(id, &CommandError::Disk(cause), out),
         }
     }

@@ -18,6 +18,7 @@ use shoal_core::{
     session::{
         Chooser, Event,
         command::{Command, CommandError, Done},
+        event::PieceOutcome,
         fault::CloseCause,
         notice::Notice,
         view::{PieceState, TorrentState},
@@ -351,6 +352,18 @@ fn a_peer_that_goes_once_its_chunk_came_is_not_missed() {
     assert_eq!(world.done(node, job), None, "not verified yet");
     assert!(world.run(MINUTE, |world| world.done(node, job).is_some()));
     assert_eq!(world.done(node, job), Some(Ok(())));
+}
+
+#[test]
+fn a_full_disk_ends_what_was_asked_of_one_peer() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let (_, node, job) = verifying_a_request(&mut world);
+    let cause = "no space left".to_owned();
+    let outcome = PieceOutcome::DiskFull { cause: cause.clone() };
+    let (torrent, piece) = (world.torrent(node), PieceIndex(2));
+    world.fact(node, Event::PieceVerified { torrent, piece, outcome });
+    assert_eq!(world.done(node, job), Some(Err(CommandError::DiskFull(cause))));
+    assert_eq!(world.session(node).piece(torrent, piece).unwrap().0, PieceState::Missing);
 }
 
 #[test]
