@@ -98,7 +98,7 @@ reasons! {
     InError "IN_ERROR" FailedPrecondition,
     /// The torrent's data is being verified.
     Checking "CHECKING" FailedPrecondition,
-    /// A limit of connections is reached. `limit`.
+    /// A limit of connections is reached. `peer`, `setting`, `limit`.
     TooManyConnections "TOO_MANY_CONNECTIONS" ResourceExhausted,
     /// Chunks of the file are missing. `file`, `missing`, `chunks`.
     MergeIncomplete "MERGE_INCOMPLETE" FailedPrecondition,
@@ -261,9 +261,10 @@ impl From<CommandError> for Refusal {
             E::Paused => said(Reason::Paused),
             E::HasQuit => said(Reason::HasQuit),
             E::InError(cause) => said(Reason::InError).with("cause", cause),
-            E::TooManyConnections { limit } => {
-                said(Reason::TooManyConnections).with("limit", limit)
-            }
+            E::TooManyConnections { addr, setting, limit } => said(Reason::TooManyConnections)
+                .with("peer", addr)
+                .with("setting", setting)
+                .with("limit", limit),
             E::MergeIncomplete { file, missing, names } => said(Reason::MergeIncomplete)
                 .with("file", file)
                 .with("missing", missing)
@@ -404,7 +405,11 @@ mod tests {
             (E::Paused, Code::FailedPrecondition, "PAUSED"),
             (E::HasQuit, Code::FailedPrecondition, "HAS_QUIT"),
             (E::InError(s()), Code::FailedPrecondition, "IN_ERROR"),
-            (E::TooManyConnections { limit: 1 }, Code::ResourceExhausted, "TOO_MANY_CONNECTIONS"),
+            (
+                E::TooManyConnections { addr: addr(), setting: "connections", limit: 1 },
+                Code::ResourceExhausted,
+                "TOO_MANY_CONNECTIONS",
+            ),
             (
                 E::MergeIncomplete { file: s(), missing: 1, names: names.clone() },
                 Code::FailedPrecondition,

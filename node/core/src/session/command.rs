@@ -182,7 +182,7 @@ pub enum CommandError {
         chunk: String,
     },
     /// The chunk is being downloaded from someone else.
-    #[error("chunk {0} is being downloaded already")]
+    #[error("chunk {0} is being downloaded already; wait for its job, or cancel that first")]
     ChunkBusy(String),
     /// The peer could not be reached.
     #[error("peer {addr} is unreachable: {cause}")]
@@ -193,7 +193,7 @@ pub enum CommandError {
         cause: String,
     },
     /// The peer went away, or did not answer in time.
-    #[error("peer {addr} did not answer: {cause}")]
+    #[error("peer {addr} did not answer: {cause}; connect_peer to it again, or ask another peer")]
     PeerLost {
         /// The peer.
         addr: SocketAddr,
@@ -232,8 +232,15 @@ pub enum CommandError {
     #[error("the torrent is in state error: {0}")]
     InError(String),
     /// Too many connections.
-    #[error("no room for another connection (limit {limit})")]
+    #[error(
+        "no room for a connection to peer {addr}: {setting} is {limit}; disconnect_peer another \
+         first, or raise that limit"
+    )]
     TooManyConnections {
+        /// The peer.
+        addr: SocketAddr,
+        /// The setting that is the limit.
+        setting: &'static str,
         /// The limit that is reached.
         limit: usize,
     },

@@ -11,7 +11,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    config::FOREIGN_REQUEST_LEN_MAX,
+    config::{Config, FOREIGN_REQUEST_LEN_MAX},
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     torrent::Condition,
@@ -104,15 +104,19 @@ impl Session {
                 twin.listen = Some(addr);
             }
         }
+        let full = self.limit_reached(id, 0);
         for waiter in waiters {
-            let error = match (cause, twin) {
-                (CloseCause::Duplicate, Some(twin)) => {
+            let error = match (cause, twin, full) {
+                (CloseCause::Duplicate, Some(twin), _) => {
                     self.answer_connected(waiter, twin, true, out);
                     continue;
                 }
-                (CloseCause::Own, _) => CommandError::OwnAddress(addr),
-                (CloseCause::Banned, _) => CommandError::PeerBanned(addr),
-                (cause, _) => CommandError::PeerUnreachable { addr, cause: cause.to_string() },
+                (CloseCause::Own, _, _) => CommandError::OwnAddress(addr),
+                (CloseCause::Banned, _, _) => CommandError::PeerBanned(addr),
+                (CloseCause::Full, _, Some((setting, limit))) => {
+                    CommandError::TooManyConnections { addr, setting, limit }
+                }
+                (cause, _, _) => CommandError::PeerUnreachable { addr, cause: cause.to_string() },
             };
             reply(out, waiter, Err(error));
         }
@@ -162,9 +166,23 @@ impl Session {
             self.forget_conn(twin, &CloseCause::Duplicate, out);
             return Ok(());
         }
-        let full = torrent.conns.len() >= self.config.connections_per_torrent_max
-            || self.conns.len() >= self.config.connections_max;
-        if full { Err(CloseCause::Full) } else { Ok(()) }
+        if self.limit_reached(id, 0).is_some() { Err(CloseCause::Full) } else { Ok(()) }
+    }
+
+    /// The limit that leaves no room for another connection of a torrent beside `dials` of the
+    /// node that are under way: the name of its setting, and what it is set to.
+    pub(super) fn limit_reached(
+        &self,
+        id: TorrentId,
+        dials: usize,
+    ) -> Option<(&'static str, usize)> {
+        let Config { connections_max, connections_per_torrent_max, .. } = self.config;
+        let of_torrent = self.torrents.get(&id).map_or(0, |torrent| torrent.conns.len());
+        if of_torrent >= connections_per_torrent_max {
+            return Some(("connections-per-torrent", connections_per_torrent_max));
+        }
+        let full = self.conns.len() + dials >= connections_max;
+        full.then_some(("connections", connections_max))
     }
 
     fn establish(&mut self, arrival: &Arrival, out: &mut Vec<Action>) {

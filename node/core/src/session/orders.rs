@@ -266,12 +266,8 @@ impl Session {
             dial.origin = Origin::Operator;
             return Ok(None);
         }
-        let torrent_limit = self.config.connections_per_torrent_max;
-        if self.torrents[&id].conns.len() >= torrent_limit {
-            return Err(CommandError::TooManyConnections { limit: torrent_limit });
-        }
-        if self.conns.len() + self.dials.len() >= self.config.connections_max {
-            return Err(CommandError::TooManyConnections { limit: self.config.connections_max });
+        if let Some((setting, limit)) = self.limit_reached(id, self.dials.len()) {
+            return Err(CommandError::TooManyConnections { addr, setting, limit });
         }
         self.dial(id, addr, Origin::Operator, Some(command), out);
         Ok(None)

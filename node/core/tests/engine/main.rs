@@ -424,6 +424,23 @@ fn what_ends_with_the_torrent_or_the_node_blames_no_peer() {
 }
 
 #[test]
+fn dials_that_find_the_torrent_full_are_told_so() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let peers = [(); 2].map(|()| world.seed(Host::default()));
+    let config = Config { connections_per_torrent_max: 1, ..Config::default() };
+    let node = world.node(Host::default(), config, bits(4, []));
+    let (torrent, addrs) = (world.torrent(node), peers.map(|peer| world.addr(peer)));
+    let dials = addrs.map(|addr| world.issue(node, Command::ConnectPeer(torrent, addr)));
+    world.run(Duration::from_secs(1), |_| false);
+    assert!(matches!(world.reply(node, dials[0]), Some(Ok(Done::Connected { .. }))));
+    let (addr, setting) = (addrs[1], "connections-per-torrent");
+    let full = CommandError::TooManyConnections { addr, setting, limit: 1 };
+    assert_eq!(world.reply(node, dials[1]), Some(Err(full.clone())));
+    assert_eq!(world.ask(node, Command::ConnectPeer(torrent, addr)), Err(full));
+    assert_eq!(world.session(node).connection_count(), 1);
+}
+
+#[test]
 fn tracker_that_is_down_is_named_and_nothing_is_left_half_done() {
     let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
     world.tracker_down = true;
