@@ -110,6 +110,10 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
     let Some(t) = torrent else { return String::new() };
     let state = if t.error.is_empty() { state(t) } else { format!("{}: {}", state(t), t.error) };
     let chunk_size = human::bytes(t.chunk_size_bytes.into());
+    let checking = match t.chunks_checking {
+        0 => String::new(),
+        left => format!(", {left} being verified"),
+    };
     block([
         ("name", t.name.clone()),
         ("info hash", t.info_hash.clone()),
@@ -118,7 +122,7 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
             "size",
             format!("{}, {}", human::bytes(t.total_bytes), human::count(t.files.into(), "file")),
         ),
-        ("chunks", format!("{} of {}, {chunk_size} each", t.chunks_have, t.chunks)),
+        ("chunks", format!("{} of {}, {chunk_size} each{checking}", t.chunks_have, t.chunks)),
         ("done", human::percent(t.done_bytes, t.total_bytes)),
         ("peers", t.peers.to_string()),
         ("tracker", if t.tracker_connected { "connected" } else { "not connected" }.to_owned()),
@@ -280,6 +284,23 @@ mod tests {
         let text = table(&[torrent]).render(Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(text.contains("downloading") && text.contains("01234567"), "{text}");
+    }
+
+    #[test]
+    fn chunks_are_said_to_be_verified_only_while_some_are() {
+        let chunks = |chunks_checking| {
+            let torrent = v1::Torrent {
+                chunks: 9,
+                chunks_have: 5,
+                chunks_checking,
+                chunk_size_bytes: 64 << 10,
+                ..v1::Torrent::default()
+            };
+            let text = describe(Some(&torrent));
+            text.lines().find(|line| line.starts_with("chunks")).unwrap().to_owned()
+        };
+        assert!(chunks(0).ends_with("5 of 9, 64.0 KiB each"), "{}", chunks(0));
+        assert!(chunks(3).ends_with("5 of 9, 64.0 KiB each, 3 being verified"), "{}", chunks(3));
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(super) fn torrent(view: &TorrentView, location: String) -> v1::Torrent {
         location,
         wasted_bytes: view.wasted,
         failed_chunks: view.failed_pieces,
+        chunks_checking: view.pieces_checking,
     }
 }
 

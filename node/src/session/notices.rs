@@ -66,7 +66,13 @@ impl Shell {
     fn on_torrent_added(&mut self, id: TorrentId) {
         let Some(view) = self.session.torrent(id) else { return };
         let message = format!("{} was added", view.metainfo.name);
-        tracing::info!(torrent = %view.metainfo.info_hash, name = view.metainfo.name, "added");
+        tracing::info!(
+            torrent = %view.metainfo.info_hash,
+            name = view.metainfo.name,
+            trusted = view.pieces_have,
+            checking = view.pieces_checking,
+            "added"
+        );
         if let Some(torrent) = self.torrents.get_mut(&id) {
             torrent.told = Some(told(&view));
         }

@@ -141,6 +141,7 @@ impl Session {
             done_bytes: torrent.done_bytes,
             total_bytes: torrent.metainfo.layout().content_len(),
             pieces_have: torrent.have().count_ones() as u32,
+            pieces_checking: torrent.checking,
             peers: torrent.conns.len(),
             downloaded: torrent.downloaded,
             uploaded: torrent.uploaded,

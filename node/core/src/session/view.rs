@@ -49,6 +49,8 @@ pub struct TorrentView {
     pub total_bytes: u64,
     /// Pieces had.
     pub pieces_have: u32,
+    /// Pieces whose data on disk is still to be verified: neither had nor missing until then.
+    pub pieces_checking: u32,
     /// Connections.
     pub peers: usize,
     /// Lifetime payload bytes downloaded.
