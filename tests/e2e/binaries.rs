@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::harness::{Host, until, within};
@@ -102,10 +103,34 @@ impl Running {
         self.child.kill().await.unwrap();
     }
 
+    /// Makes it hang: its sockets stay, and nobody answers. The signal is on its way for a while.
+    pub async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id().unwrap());
+        until("a frozen process", async || {
+            let mut tasks = std::fs::read_dir(&tasks).unwrap();
+            let stopped = |task: &Path| {
+                let status = std::fs::read_to_string(task.join("status"));
+                status.is_ok_and(|status| status.contains("State:\tT"))
+            };
+            tasks.all(|task| stopped(&task.unwrap().path())).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// Asks it to end, and waits for that.
     pub async fn terminate(mut self) -> Option<i32> {
-        let id = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let ended = within(Duration::from_secs(20), "end of shoald", self.child.wait()).await;
         ended.unwrap().code()
     }

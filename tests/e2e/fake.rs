@@ -2,12 +2,12 @@
 //! [`Conduct`] has it, on threads of its own. It speaks plain BEP 3. Never here: a node.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -34,6 +34,12 @@ pub enum Conduct {
     Drip(Duration),
     /// Right, so many bytes a second.
     Paced(u32),
+    /// Right and at once, but nothing before [`Fake::release`].
+    Held,
+    /// Closes the connection when it is asked for something.
+    HangsUp,
+    /// Closes the connection after the handshake, without another word.
+    Leaves,
 }
 
 /// What a fake shares.
@@ -55,7 +61,10 @@ struct Shared {
     conduct: Conduct,
     id: PeerId,
     ended: AtomicBool,
+    released: AtomicBool,
     served: AtomicU64,
+    asked: Mutex<BTreeSet<u32>>,
+    connections: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -78,7 +87,10 @@ impl Fake {
             conduct,
             id: PeerId(id),
             ended: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            asked: Mutex::default(),
+            connections: AtomicUsize::new(0),
             streams: Mutex::default(),
         });
         let accept = Arc::clone(&shared);
@@ -89,6 +101,21 @@ impl Fake {
     /// Payload bytes sent.
     pub fn served(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
+    }
+
+    /// The chunks of which it was asked for anything.
+    pub fn asked(&self) -> BTreeSet<u32> {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Connections that were made to it, ever.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Lets one that is [`Conduct::Held`] serve.
+    pub fn release(&self) {
+        self.shared.released.store(true, Ordering::Relaxed);
     }
 }
 
@@ -111,6 +138,7 @@ impl Shared {
                 return;
             }
             let Ok(stream) = stream else { continue };
+            self.connections.fetch_add(1, Ordering::Relaxed);
             self.streams.lock().unwrap().push(stream.try_clone().unwrap());
             let shared = Arc::clone(self);
             // A connection that breaks is the node's good right.
@@ -124,6 +152,9 @@ impl Shared {
         let mut ours = Handshake::new(self.content.info_hash, self.id);
         ours.reserved = [0; 8];
         stream.write_all(&ours.encode())?;
+        if matches!(self.conduct, Conduct::Leaves) {
+            return stream.shutdown(Shutdown::Both);
+        }
         let pieces = self.content.data.len().div_ceil(self.content.chunk as usize);
         let mut hello = Vec::new();
         message::encode(&Message::Bitfield(Bitfield::full(pieces).to_wire()), &mut hello);
@@ -133,7 +164,7 @@ impl Shared {
         let out = stream.try_clone()?;
         thread::scope(|scope| {
             scope.spawn(|| drop(self.serve(out, &queue)));
-            let heard = listen(stream, &queue);
+            let heard = self.listen(stream, &queue);
             queue.asked.lock().unwrap().1 = true;
             queue.bell.notify_all();
             heard
@@ -145,7 +176,16 @@ impl Shared {
         let mut due = Instant::now();
         while let Some(range) = queue.next() {
             let pause = match self.conduct {
-                Conduct::Honest | Conduct::Liar => Duration::ZERO,
+                Conduct::HangsUp => return out.shutdown(Shutdown::Both),
+                Conduct::Held => {
+                    while !self.released.load(Ordering::Relaxed) {
+                        if !queue.pause_until(Instant::now() + Duration::from_millis(10)) {
+                            return Ok(());
+                        }
+                    }
+                    Duration::ZERO
+                }
+                Conduct::Honest | Conduct::Liar | Conduct::Leaves => Duration::ZERO,
                 Conduct::Drip(pause) => pause,
                 Conduct::Paced(rate) => Duration::from_secs(1) * range.len / rate,
             };
@@ -165,6 +205,30 @@ impl Shared {
             self.served.fetch_add(range.len.into(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Reads messages, and keeps what is asked for, to the end of the stream.
+    fn listen(&self, mut stream: TcpStream, queue: &Queue) -> io::Result<()> {
+        loop {
+            let mut len = [0; 4];
+            stream.read_exact(&mut len)?;
+            let mut body = vec![0; u32::from_be_bytes(len) as usize];
+            stream.read_exact(&mut body)?;
+            let Some((&id, body)) = body.split_first() else { continue };
+            let said = MessageKind::from_id(id).map(|kind| message::decode_body(kind, body));
+            let Some(Ok(said)) = said else { continue };
+            let mut asked = queue.asked.lock().unwrap();
+            match said {
+                Message::Request(range) => {
+                    self.asked.lock().unwrap().insert(range.piece.0);
+                    asked.0.push_back(range);
+                }
+                Message::Cancel(range) => asked.0.retain(|other| *other != range),
+                _ => {}
+            }
+            drop(asked);
+            queue.bell.notify_all();
+        }
     }
 }
 
@@ -193,27 +257,6 @@ impl Queue {
             }
             asked = self.bell.wait_timeout(asked, left).unwrap().0;
         }
-    }
-}
-
-/// Reads messages, and keeps what is asked for, to the end of the stream.
-fn listen(mut stream: TcpStream, queue: &Queue) -> io::Result<()> {
-    loop {
-        let mut len = [0; 4];
-        stream.read_exact(&mut len)?;
-        let mut body = vec![0; u32::from_be_bytes(len) as usize];
-        stream.read_exact(&mut body)?;
-        let Some((&id, body)) = body.split_first() else { continue };
-        let kind = MessageKind::from_id(id);
-        let Some(Ok(said)) = kind.map(|kind| message::decode_body(kind, body)) else { continue };
-        let mut asked = queue.asked.lock().unwrap();
-        match said {
-            Message::Request(range) => asked.0.push_back(range),
-            Message::Cancel(range) => asked.0.retain(|other| *other != range),
-            _ => {}
-        }
-        drop(asked);
-        queue.bell.notify_all();
     }
 }
 

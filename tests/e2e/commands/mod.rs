@@ -185,22 +185,45 @@ pub struct Refused {
 /// Asks for what has to be refused, both ways, and holds code, reason, the line on standard error
 /// and the exit code against each other.
 pub async fn refused(host: &Host, command: &str, ask: &Ask, code: Code, reason: &str) -> Refused {
+    let refused = refused_over_grpc(host, command, ask, code, reason).await;
+    refused_through_shoalctl(host, command, ask, code, &refused).await;
+    refused
+}
+
+/// The first half of [`refused`], for what has to be set up again between the two.
+async fn refused_over_grpc(
+    host: &Host,
+    command: &str,
+    ask: &Ask,
+    code: Code,
+    reason: &str,
+) -> Refused {
     let status = match ask.clone().call(host, command).await {
         Ok(()) => panic!("{command} {ask:?}: not refused with {reason}"),
         Err(status) => status,
     };
     let (got, why, message) = refusal(&status);
     assert_eq!((got, why.as_str()), (code, reason), "{command} {ask:?}: {message}");
+    assert!(!message.contains('\n'), "{message}");
+    let metadata = status.get_error_details().error_info().unwrap().metadata.clone();
+    Refused { message, metadata }
+}
+
+/// The second half of [`refused`]: what `shoalctl` says of the same refusal.
+async fn refused_through_shoalctl(
+    host: &Host,
+    command: &str,
+    ask: &Ask,
+    code: Code,
+    refused: &Refused,
+) {
     let line = ask.line(command);
     let words: Vec<&str> = line.iter().map(String::as_str).collect();
     let said = host.ctl(&words).await;
     assert_eq!(said.exit, Exit::of(code), "{line:?}: {said:?}");
     assert_eq!(said.out, "", "{line:?}");
-    let details = status.get_error_details();
-    let metadata = details.error_info().unwrap().metadata.clone();
+    let Refused { message, metadata } = refused;
     let hint = metadata.get("suggestion");
     let hint = hint.map(|near| format!("hint: did you mean '{near}'?\n")).unwrap_or_default();
     assert_eq!(said.err, format!("shoalctl: {message}\n{hint}"), "{line:?}");
-    assert!(!message.contains('\n'), "{message}");
-    Refused { message, metadata }
 }

@@ -4,7 +4,11 @@ use shoal::v1;
 use tonic::Code;
 
 use super::*;
-use crate::harness::{CHUNK, Party, dead_port, metainfo, sample, sentence};
+use crate::{
+    binaries::Program,
+    fake::{Conduct, Content, Fake},
+    harness::{CHUNK, Party, dead_port, metainfo, sample, sentence},
+};
 
 async fn check(host: &Host, addr: SocketAddr) -> v1::CheckTargetPeerConnectedResponse {
     let request = v1::CheckTargetPeerConnectedRequest { peer: address(addr), ..Default::default() };
@@ -130,6 +134,78 @@ async fn a_peer_that_does_not_answer_is_named_with_the_cause() {
     let other = party.peer("other").await;
     let ask = Ask::peer(other.addr);
     refused(&leecher, "connect-peer", &ask, Code::Unavailable, "PEER_UNREACHABLE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_room_for_another_connection_is_said_with_the_limit_to_raise() {
+    let (content, metainfo) = Content::new("file1.webm", sample(1000, 16), CHUNK);
+    for (setting, of_node, of_torrent) in [("connections-per-torrent", 5, 1), ("connections", 1, 5)]
+    {
+        let party = Party::new().await;
+        let fakes = [1, 2].map(|n| Fake::start(n, &content, Conduct::Honest));
+        let told = party.peer_with("leecher", |role| {
+            (role.connections, role.connections_per_torrent) = (of_node, of_torrent);
+        });
+        let leecher = told.await;
+        leecher.add(&metainfo).await.unwrap();
+        leecher.connect_peer(fakes[0].addr).await;
+        let ask = Ask::peer(fakes[1].addr);
+        let (code, reason) = (Code::ResourceExhausted, "TOO_MANY_CONNECTIONS");
+        let full = refused(&leecher, "connect-peer", &ask, code, reason).await;
+        let peer = fakes[1].addr.to_string();
+        assert_eq!(full.metadata["peer"], peer);
+        assert_eq!(
+            (full.metadata["setting"].as_str(), full.metadata["limit"].as_str()),
+            (setting, "1")
+        );
+        let told = format!("peer {peer}: {setting} is 1; disconnect_peer another first");
+        assert!(full.message.contains(&told), "{}", full.message);
+
+        // Nobody was dialled or taken down, and who was there stays.
+        assert_eq!(fakes[1].connections(), 0);
+        refused(&leecher, "ping", &ask, Code::NotFound, "UNKNOWN_PEER").await;
+        assert!(leecher.connect_peer(fakes[0].addr).await.already);
+        Ask::peer(fakes[0].addr).call(&leecher, "disconnect-peer").await.unwrap();
+        assert!(!leecher.connect_peer(fakes[1].addr).await.already, "there is room again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_leaves_after_its_handshake_is_lost() {
+    let party = Party::new().await;
+    let (content, metainfo) = Content::new("file1.webm", sample(1000, 17), CHUNK);
+    let fake = Fake::start(1, &content, Conduct::Leaves);
+    let leecher = party.leecher("leecher", &metainfo).await;
+    let ask = Ask::peer(fake.addr);
+    let lost = refused(&leecher, "connect-peer", &ask, Code::Unavailable, "PEER_LOST").await;
+    assert_eq!(lost.metadata["peer"], fake.addr.to_string());
+    assert!(lost.message.contains(&fake.addr.to_string()), "{}", lost.message);
+    assert!(lost.message.contains("connect_peer to it again"), "{}", lost.message);
+    assert_eq!(leecher.torrent().await.peers, 0);
+    assert!(!check(&leecher, fake.addr).await.connected);
+    assert_eq!(fake.connections(), 2, "dialled once for each command");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_hangs_is_lost_to_a_ping_and_stays_connected() {
+    let Some(shoald) = Program::shoald() else { return };
+    let party = Party::new().await;
+    let metainfo = metainfo("file1.webm", &sample(1000, 18), CHUNK, &[]);
+    let file = party.write("file1.torrent", &metainfo);
+    let args = ["--torrent", file.to_str().unwrap()];
+    let peer = shoald.node("peer", &party.dir.path().join("peer"), &args).await;
+    let leecher = party.leecher("leecher", &metainfo).await;
+    leecher.connect_peer(peer.addr).await;
+    let ask = Ask::peer(peer.addr);
+    ask.clone().call(&leecher, "ping").await.unwrap();
+    peer.freeze().await;
+    let lost = refused(&leecher, "ping", &ask, Code::Unavailable, "PEER_LOST").await;
+    assert_eq!(lost.metadata["peer"], peer.addr.to_string());
+    assert_eq!(lost.metadata["cause"], "no pong within 5 s");
+    assert!(lost.message.contains("or ask another peer"), "{}", lost.message);
+    peer.thaw();
+    assert!(check(&leecher, peer.addr).await.connected);
+    ask.call(&leecher, "ping").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

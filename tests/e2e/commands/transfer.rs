@@ -4,7 +4,10 @@ use shoal::v1;
 use tonic::Code;
 
 use super::*;
-use crate::harness::{CHUNK, Party, metainfo, sample};
+use crate::{
+    fake::{Conduct, Content, Fake},
+    harness::{CHUNK, PATIENCE, Party, metainfo, sample, until, within},
+};
 
 async fn request(host: &Host, from: SocketAddr, chunk: &str) -> v1::RequestDownloadResponse {
     let request = v1::RequestDownloadRequest {
@@ -83,6 +86,98 @@ async fn a_chunk_that_the_peer_lacks_is_refused() {
     let refused = refused(&one, "request-download", &ask, code, reason).await;
     assert_eq!(refused.metadata["chunk"], "file1.webm.part2");
     assert_eq!(refused.metadata["peer"], other.addr.to_string());
+}
+
+/// Waits until a fake is asked for a chunk.
+async fn asked_for(fake: &Fake, chunk: u32) {
+    until("a request", async || fake.asked().contains(&chunk).then_some(())).await;
+}
+
+async fn jobs(host: &Host) -> Vec<v1::Job> {
+    let request = v1::ListJobsRequest::default();
+    host.jobs().list_jobs(request).await.unwrap().into_inner().jobs
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_was_requested_already_is_busy_until_it_is_there() {
+    let party = Party::new().await;
+    let (content, metainfo) = Content::new("file1.webm", sample(3 * CHUNK as usize, 14), CHUNK);
+    let held = Fake::start(1, &content, Conduct::Held);
+    let other = Fake::start(2, &content, Conduct::Honest);
+    let leecher = party.leecher("leecher", &metainfo).await;
+    for fake in [&held, &other] {
+        leecher.connect_peer(fake.addr).await;
+    }
+    let chunk = "file1.webm.part2";
+    let first = request(&leecher, held.addr, chunk);
+    let refusals = async {
+        asked_for(&held, 1).await;
+        for fake in [&held, &other] {
+            let ask = Ask::chunk(fake.addr, chunk);
+            let (code, reason) = (Code::FailedPrecondition, "CHUNK_BUSY");
+            let busy = refused(&leecher, "request-download", &ask, code, reason).await;
+            assert_eq!(busy.metadata["chunk"], chunk);
+            assert!(busy.message.contains(chunk), "{}", busy.message);
+            assert!(busy.message.contains("wait for its job, or cancel"), "{}", busy.message);
+        }
+        assert_eq!(jobs(&leecher).await.len(), 1, "nothing was begun");
+        assert!(other.asked().is_empty());
+        // Other chunks are free.
+        request(&leecher, other.addr, "@0").await;
+        held.release();
+    };
+    let (done, ()) = tokio::join!(within(PATIENCE * 2, "the first request", first), refusals);
+    assert!(done.verified && !done.already, "{done:?}");
+    assert_eq!((held.served(), other.served()), (u64::from(CHUNK), u64::from(CHUNK)));
+    assert!(request(&leecher, other.addr, chunk).await.already);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_auto_download_fetches_is_busy_until_its_job_is_cancelled() {
+    let party = Party::new().await;
+    let (content, metainfo) = Content::new("file1.webm", sample(1000, 15), CHUNK);
+    let held = Fake::start(1, &content, Conduct::Held);
+    let other = Fake::start(2, &content, Conduct::Honest);
+    let leecher = party.leecher("leecher", &metainfo).await;
+    leecher.connect_peer(held.addr).await;
+    let began = leecher.peer().auto_download(v1::AutoDownloadRequest::default()).await.unwrap();
+    asked_for(&held, 0).await;
+    let ask = Ask::chunk(held.addr, "@0");
+    let (code, reason) = (Code::FailedPrecondition, "CHUNK_BUSY");
+    let busy = refused(&leecher, "request-download", &ask, code, reason).await;
+    assert_eq!(busy.metadata["chunk"], "file1.webm.part1");
+    let running = jobs(&leecher).await;
+    assert_eq!((running.len(), running[0].state()), (1, v1::JobState::Running));
+    leecher.ctl(&["jobs", "cancel", &running[0].id.to_string()]).await.ok();
+    let ended = within(PATIENCE, "the end of the stream", last(began.into_inner())).await;
+    assert_eq!(refusal(&ended.unwrap_err()).1, "JOB_CANCELLED");
+    leecher.connect_peer(other.addr).await;
+    assert!(request(&leecher, other.addr, "@0").await.verified);
+    assert_eq!(held.served(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_hangs_up_on_a_request_is_lost_and_the_chunk_is_free_again() {
+    let party = Party::new().await;
+    let (content, metainfo) = Content::new("file1.webm", sample(3 * CHUNK as usize, 19), CHUNK);
+    let fake = Fake::start(1, &content, Conduct::HangsUp);
+    let other = Fake::start(2, &content, Conduct::Honest);
+    let leecher = party.leecher("leecher", &metainfo).await;
+    let (code, reason) = (Code::Unavailable, "PEER_LOST");
+    let (command, ask) = ("request-download", Ask::chunk(fake.addr, "file1.webm.part2"));
+    leecher.connect_peer(fake.addr).await;
+    let lost = refused_over_grpc(&leecher, command, &ask, code, reason).await;
+    leecher.connect_peer(fake.addr).await;
+    refused_through_shoalctl(&leecher, command, &ask, code, &lost).await;
+    assert_eq!(lost.metadata["peer"], fake.addr.to_string());
+    assert_eq!(lost.metadata["cause"], "closed by the peer");
+    assert!(lost.message.contains(&fake.addr.to_string()), "{}", lost.message);
+    assert!(lost.message.contains("connect_peer to it again"), "{}", lost.message);
+    let torrent = leecher.torrent().await;
+    assert_eq!((torrent.peers, torrent.chunks_have, torrent.downloaded_bytes), (0, 0, 0));
+    assert!(jobs(&leecher).await.iter().all(|job| job.state() == v1::JobState::Failed));
+    leecher.connect_peer(other.addr).await;
+    assert!(request(&leecher, other.addr, "file1.webm.part2").await.verified);
 }
 
 #[tokio::test(flavor = "multi_thread")]
