@@ -72,7 +72,8 @@ pub enum Event {
         conn: ConnId,
         /// For which lease.
         lease: LeaseId,
-        /// Bytes since the last report.
+        /// Bytes since the last report; 0 = it has sent some that we leave unread, and is not
+        /// silent.
         bytes: u32,
         /// Time from the oldest outstanding request to its first byte, microseconds; 0 = not
         /// measured in this batch.

@@ -47,11 +47,11 @@ impl Session {
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.last_heard = self.now;
+        state.last_progress = self.now;
+        state.last_payload = self.now;
         if bytes == 0 {
             return;
         }
-        state.last_progress = self.now;
-        state.last_payload = self.now;
         state.downloaded += bytes;
         state.received_since += bytes;
         state.outstanding = state.outstanding.saturating_sub(bytes);

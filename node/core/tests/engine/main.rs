@@ -144,6 +144,22 @@ fn silent_peers_are_snubbed_and_replaced() {
 }
 
 #[test]
+fn a_peer_whose_bytes_we_leave_unread_is_not_snubbed() {
+    let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+    world.seed(host(1));
+    let (leech, _) = world.leech(Host::default());
+    let snubbed = |world: &World| {
+        world.notices(leech).iter().any(|notice| matches!(notice, Notice::PeerSnubbed(_)))
+    };
+    for _ in 0..12 {
+        world.run(Duration::from_secs(5), |_| false);
+        world.vouch(leech);
+    }
+    assert!(!snubbed(&world), "it was held up");
+    assert!(world.run(MINUTE, snubbed), "it was silent");
+}
+
+#[test]
 fn seeder_that_dies_is_replaced_and_nothing_is_left_leased() {
     let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
     let first = world.seed(Host::default());

@@ -472,6 +472,15 @@ impl World {
         self.pump(node, conn);
     }
 
+    /// Reports of every lease that its peer has sent bytes which are left unread.
+    pub(crate) fn vouch(&mut self, node: usize) {
+        let links = self.nodes[node].links.iter();
+        let leases = links.flat_map(|(&conn, link)| link.leases.keys().map(move |&id| (conn, id)));
+        for (conn, lease) in leases.collect::<Vec<_>>() {
+            self.fact(node, Event::LeaseProgress { conn, lease, bytes: 0, latency_us: 0 });
+        }
+    }
+
     fn revoke(&mut self, node: usize, conn: ConnId, lease: LeaseId) {
         let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
         if let Some((_, filled)) = link.leases.remove(&lease) {
