@@ -21,7 +21,7 @@ impl Clock {
     /// Now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Timestamp(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.timestamp(Instant::now())
     }
 
     /// The instant of a timestamp; `None` where it is too far away to be told, as
@@ -29,6 +29,13 @@ impl Clock {
     #[must_use]
     pub fn instant(&self, at: Timestamp) -> Option<Instant> {
         self.origin.checked_add(Duration::from_micros(at.0))
+    }
+
+    /// The timestamp of an instant; that of the start where it is before.
+    #[must_use]
+    pub fn timestamp(&self, at: Instant) -> Timestamp {
+        let since = at.saturating_duration_since(self.origin);
+        Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The time of day of a timestamp, by the wall clock at the start.
@@ -55,6 +62,8 @@ mod tests {
         let instant = clock.instant(at).unwrap();
         let slack = Duration::from_micros(1);
         assert!(before <= instant + slack && instant <= after);
+        assert_eq!(clock.timestamp(instant), at);
+        assert_eq!(clock.timestamp(clock.instant(Timestamp(7)).unwrap()), Timestamp(7));
         assert!(clock.wall(at) >= clock.started());
         assert!(clock.now() >= at);
         let _ = (clock.instant(Timestamp::NEVER), clock.wall(Timestamp::NEVER));

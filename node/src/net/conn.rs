@@ -8,12 +8,14 @@
 use std::{
     future::poll_fn,
     io::{self, IoSliceMut},
+    os::fd::AsFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
+use rustix::net::RecvFlags;
 use shoal_core::{
     bitfield::Bitfield,
     ids::{ConnId, LeaseId},
@@ -23,13 +25,14 @@ use shoal_core::{
         message::{self, PIECE_HEAD_LEN},
     },
 };
-use tokio::{net::TcpStream, sync::mpsc, time::Sleep};
+use tokio::{io::Interest, net::TcpStream, sync::mpsc, time::Sleep};
 
 use super::{
     NetLimits,
     buffer::ExtentBuffer,
     event::{NetEvent, Outbox, Room},
     leases::{Arriving, Leases},
+    rate_limit::Pace,
     swarm::Swarm,
     upload::{Turn, Upload},
 };
@@ -60,9 +63,13 @@ pub(super) struct Connection {
     outbox: Outbox,
     leases: Leases,
     upload: Upload,
+    /// How fast payload may be read.
+    pace: Pace,
     head: HeadBuffer,
     arriving: Option<Arriving>,
     heard_at: Instant,
+    /// When we last said of a peer whose bytes we leave unread that it has sent some.
+    vouched_at: Instant,
     spoke_at: Instant,
 }
 
@@ -94,12 +101,12 @@ impl Connection {
         conn: ConnId,
         (stream, commands): (TcpStream, Commands),
         swarm: Arc<Swarm>,
-        limits: NetLimits,
+        (limits, [up, down]): (NetLimits, [Pace; 2]),
         inbox: mpsc::Sender<NetEvent>,
         hello: &[u8],
     ) -> Self {
         let now = Instant::now();
-        let mut upload = Upload::new(limits.requests_served_max);
+        let mut upload = Upload::new(limits.requests_served_max, up);
         upload.control().extend_from_slice(hello);
         Self {
             stream,
@@ -110,9 +117,11 @@ impl Connection {
             outbox: Outbox::new(conn, now),
             leases: Leases::new(conn),
             upload,
+            pace: down,
             head: HeadBuffer { bytes: vec![0; HEAD_LEN], start: 0, end: 0 },
             arriving: None,
             heard_at: now,
+            vouched_at: now,
             spoke_at: now,
         }
     }
@@ -163,6 +172,9 @@ impl Connection {
             }
         }
         let read = self.read(now)?;
+        if self.pace.waits() {
+            self.vouch(now);
+        }
         self.leases.ask(now, self.upload.control());
         if now.saturating_duration_since(self.heard_at) >= self.limits.idle_timeout {
             return Err(CloseCause::Idle);
@@ -180,7 +192,7 @@ impl Connection {
         self.outbox.tally(now);
         Ok(match read {
             Turn::More => Turn::More,
-            Turn::Idle | Turn::Blocked => turn,
+            Turn::Idle | Turn::Blocked | Turn::Paced => turn,
         })
     }
 
@@ -201,11 +213,26 @@ impl Connection {
         None
     }
 
-    /// Reads until the socket has no more, the session is too far behind, or the turn is over.
+    /// Reads until the socket has no more, the session is too far behind, a rate limit makes it
+    /// wait, or the turn is over.
     fn read(&mut self, now: Instant) -> Result<Turn, CloseCause> {
+        let turn = self.read_all(now)?;
+        if turn != Turn::Paced && self.pace.waits() {
+            self.pace.leave();
+        }
+        Ok(turn)
+    }
+
+    fn read_all(&mut self, now: Instant) -> Result<Turn, CloseCause> {
         let mut left = TURN_BYTES;
         while !self.outbox.is_full() {
-            let got = match self.read_once(now) {
+            let most = match self.may_read(now) {
+                Ok(most) => most,
+                Err(turn) => return Ok(turn),
+            };
+            let read = self.read_once(most, now);
+            self.pace.used(*read.as_ref().unwrap_or(&0));
+            let got = match read {
                 Ok(0) => return Err(CloseCause::Remote),
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -214,7 +241,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(CloseCause::Io(error.to_string())),
             };
-            self.heard_at = now;
+            (self.heard_at, self.vouched_at) = (now, now);
             self.parse(now).map_err(CloseCause::Fault)?;
             left = left.saturating_sub(got);
             if left == 0 {
@@ -224,9 +251,27 @@ impl Connection {
         Ok(Turn::Blocked)
     }
 
-    /// One read: into the memory of the arriving block and the head buffer behind it, or into the
-    /// head buffer alone.
-    fn read_once(&mut self, now: Instant) -> io::Result<usize> {
+    /// How many bytes may be read now, or how the turn ends without. Only payload waits: what a
+    /// peer says besides is counted.
+    fn may_read(&mut self, now: Instant) -> Result<usize, Turn> {
+        let expects_payload = self.arriving.is_some() || self.leases.is_waiting();
+        if !expects_payload || !self.pace.is_limited() {
+            return Ok(usize::MAX);
+        }
+        // A peer that sends nothing is silent, and does not wait for us.
+        let peeked = self.stream.try_io(Interest::READABLE, || {
+            let peeked = rustix::net::recv(self.stream.as_fd(), &mut [0], RecvFlags::PEEK);
+            Ok(peeked.map(drop)?)
+        });
+        if peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return Err(Turn::Blocked);
+        }
+        self.pace.ask(u32::MAX, now).map(|most| most as usize).ok_or(Turn::Paced)
+    }
+
+    /// One read of about `most` bytes: into the memory of the arriving block and the head buffer
+    /// behind it, or into the head buffer alone.
+    fn read_once(&mut self, most: usize, now: Instant) -> io::Result<usize> {
         let Some(arriving) = &mut self.arriving else {
             let expects_payload = self.leases.is_waiting();
             return self.head.read(&self.stream, expects_payload);
@@ -235,12 +280,16 @@ impl Connection {
         let left = arriving.left();
         let got = match self.leases.target(arriving) {
             Some(target) => {
-                let behind = &mut self.head.bytes[..PIECE_HEAD_LEN];
-                let mut slices = [IoSliceMut::new(target), IoSliceMut::new(behind)];
+                let (len, behind) = match most < target.len() {
+                    true => (most, 0),
+                    false => (target.len(), PIECE_HEAD_LEN),
+                };
+                let behind = &mut self.head.bytes[..behind];
+                let mut slices = [IoSliceMut::new(&mut target[..len]), IoSliceMut::new(behind)];
                 self.stream.try_read_vectored(&mut slices)?
             }
             None => {
-                let scratch = self.head.bytes.len().min(left as usize);
+                let scratch = self.head.bytes.len().min(left as usize).min(most);
                 self.stream.try_read(&mut self.head.bytes[..scratch])?
             }
         };
@@ -252,6 +301,16 @@ impl Connection {
         }
         (self.head.start, self.head.end) = (0, got - payload);
         Ok(got)
+    }
+
+    /// The peer has sent, and we leave it unread: its silence is ours, and nobody is to hold it
+    /// against the peer.
+    fn vouch(&mut self, now: Instant) {
+        self.heard_at = now;
+        if now.saturating_duration_since(self.vouched_at) >= self.limits.vouch_every {
+            self.vouched_at = now;
+            self.leases.vouch(&mut self.outbox);
+        }
     }
 
     /// Takes every whole message out of the head buffer, and payload that came with them.
@@ -324,8 +383,10 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let quiet = self.spoke_at + self.limits.keep_alive_after;
         let idle = self.heard_at + self.limits.idle_timeout;
-        let reports = [self.leases.due(), self.outbox.due()];
-        reports.into_iter().flatten().fold(quiet.min(idle), Instant::min)
+        let vouch = self.pace.waits().then(|| self.vouched_at + self.limits.vouch_every);
+        let paces = [self.pace.deadline(), self.upload.pace().deadline()];
+        let reports = [self.leases.due(), self.outbox.due(), vouch];
+        reports.into_iter().chain(paces).flatten().fold(quiet.min(idle), Instant::min)
     }
 
     /// Waits for anything that makes another turn worth while.
@@ -349,8 +410,11 @@ impl Connection {
             }
             Poll::Pending => {}
         }
-        if !self.outbox.is_full() {
+        if !self.outbox.is_full() && !self.pace.waits() {
             ready |= self.stream.poll_read_ready(cx).is_ready();
+        }
+        for pace in [&self.pace, self.upload.pace()] {
+            ready |= pace.waits() && pace.is_called(cx);
         }
         if turn == Turn::Blocked {
             ready |= self.stream.poll_write_ready(cx).is_ready();

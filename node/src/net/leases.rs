@@ -255,6 +255,15 @@ impl Leases {
         }
     }
 
+    /// Reports progress of no bytes: the peer has sent more than was read.
+    pub(super) fn vouch(&self, outbox: &mut Outbox) {
+        for active in &self.active {
+            let (conn, lease) = (self.conn, active.lease.id);
+            let (bytes, latency_us) = (0, 0);
+            outbox.push(NetEvent::Core(Event::LeaseProgress { conn, lease, bytes, latency_us }));
+        }
+    }
+
     fn index_of(&self, arriving: &Arriving) -> Option<usize> {
         let id = arriving.lease?;
         self.active.iter().position(|active| active.lease.id == id)

@@ -3,13 +3,14 @@
 //! [`Net`] carries out what the session decides and reports what happens as [`NetEvent`]s;
 //! [`swarm`] is what connections know of a torrent, [`buffer`] the memory they fill. Inside,
 //! `shake` makes connections, `conn` runs one, `leases` knows what it fetches, `upload` what it
-//! sends, `warm` keeps its task from waiting for a disk. Never here: a decision about pieces or
-//! peers, a hash, a write to a disk.
+//! sends, `warm` keeps its task from waiting for a disk, [`rate_limit`] makes it wait for its turn.
+//! Never here: a decision about pieces or peers, a hash, a write to a disk.
 
 pub mod buffer;
 mod conn;
 pub mod event;
 mod leases;
+pub mod rate_limit;
 mod shake;
 pub mod swarm;
 #[cfg(test)]
@@ -43,12 +44,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     buffer::{BufferPool, ExtentBuffer},
     event::NetEvent,
+    rate_limit::{Limits, Rates},
     swarm::{BlockSource, HaveMap, Source, SourceError, Swarm},
 };
 use self::{
     conn::{Command, Commands},
     event::Outbox,
 };
+use crate::clock::Clock;
 
 /// How the peer sockets of a node are set up.
 #[derive(Clone, Debug)]
@@ -60,6 +63,10 @@ pub struct NetConfig {
     pub peer_id: PeerId,
     /// Bounds of time and number.
     pub limits: NetLimits,
+    /// What all connections together may send and receive.
+    pub rates: Rates,
+    /// The node's clock.
+    pub clock: Clock,
 }
 
 /// Bounds of the peer sockets, from the core's [`Config`].
@@ -72,6 +79,9 @@ pub struct NetLimits {
     pub keep_alive_after: Duration,
     /// Silence after which a connection is closed (default 180 s).
     pub idle_timeout: Duration,
+    /// How often a peer whose bytes a rate limit leaves unread is reported to have sent some: a
+    /// quarter of the silence for which peers are snubbed (default 5 s).
+    pub vouch_every: Duration,
     /// Requests of one peer that are kept (`reqq`; default 2 000).
     pub requests_served_max: u32,
     /// Incoming connections that shake hands at once; others are closed (default 64).
@@ -91,6 +101,8 @@ struct Shared {
     local_addr: SocketAddr,
     peer_id: PeerId,
     limits: NetLimits,
+    rates: Arc<Limits>,
+    clock: Clock,
     inbox: mpsc::Sender<NetEvent>,
     runtime: Handle,
     /// How commands reach connections. Locked for one look-up or change, never over a wait; not
@@ -113,6 +125,7 @@ impl NetLimits {
             handshake_timeout: config.handshake_timeout,
             keep_alive_after: config.keep_alive_after,
             idle_timeout: config.idle_timeout,
+            vouch_every: config.snub_after / 4,
             requests_served_max: config.requests_served_max,
             shaking_max: config.half_open_max,
             connections_max: config.connections_max + config.half_open_max,
@@ -136,6 +149,8 @@ impl Net {
             peer_id: config.peer_id,
             shaking: Arc::new(Semaphore::new(config.limits.shaking_max)),
             limits: config.limits,
+            rates: Arc::new(Limits::new(config.rates, config.clock.now())),
+            clock: config.clock,
             inbox,
             runtime: Handle::current(),
             conns: Mutex::new(HashMap::new()),
@@ -206,6 +221,17 @@ impl Net {
     /// Takes a lease back; `LeaseEnded` follows, unless the lease is over already.
     pub fn revoke(&self, conn: ConnId, lease: LeaseId) {
         self.shared.command(conn, Command::Revoke(lease));
+    }
+
+    /// Limits what all connections together send and receive, from now on.
+    pub fn set_limits(&self, rates: Rates) {
+        self.shared.rates.set(rates, self.shared.clock.now());
+    }
+
+    /// Limits what the connections of one torrent together send and receive, from now on. The
+    /// node's limit holds besides.
+    pub fn set_torrent_limits(&self, swarm: &Swarm, rates: Rates) {
+        swarm.limits.set(rates, self.shared.clock.now());
     }
 
     /// How many connections there are, those that are being made included.

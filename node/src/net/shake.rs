@@ -27,6 +27,7 @@ use super::{
     Shared,
     conn::{Command, Commands, Connection},
     event::{NetEvent, Outbox},
+    rate_limit::{Direction, Pace},
     swarm::Swarm,
 };
 
@@ -178,7 +179,10 @@ async fn converse(
     // Requests and control messages must not wait for more; where it fails they merely do.
     let _ = stream.set_nodelay(true);
     let (limits, inbox) = (shared.limits.clone(), shared.inbox.clone());
-    let connection = Connection::new(conn, (stream, commands), swarm, limits, inbox, &hello);
+    let paces = [Direction::Upload, Direction::Download]
+        .map(|direction| Pace::new(conn, direction, &swarm.limits, &shared.rates, shared.clock));
+    let connection =
+        Connection::new(conn, (stream, commands), swarm, (limits, paces), inbox, &hello);
     let (cause, outbox, commands) = Box::pin(connection.run()).await;
     shared.leave(conn, cause, outbox, commands).await;
 }

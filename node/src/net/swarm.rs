@@ -16,6 +16,8 @@ use shoal_core::{
     metainfo::Metainfo,
 };
 
+use super::rate_limit::Limits;
+
 /// A torrent as its connections see it.
 #[derive(Clone)]
 pub struct Swarm {
@@ -29,6 +31,8 @@ pub struct Swarm {
     pub served: Arc<HaveMap>,
     /// Where their bytes are.
     pub source: Arc<dyn BlockSource>,
+    /// What its connections may send and receive in all, besides what the node's may.
+    pub limits: Arc<Limits>,
 }
 
 impl fmt::Debug for Swarm {

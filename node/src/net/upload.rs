@@ -25,6 +25,7 @@ use tokio::{io::Interest, net::TcpStream, task::JoinHandle};
 
 use super::{
     event::{NetEvent, Outbox},
+    rate_limit::Pace,
     swarm::{Source, SourceError, Swarm},
     warm,
 };
@@ -54,6 +55,8 @@ pub(super) struct Upload {
     early: VecDeque<BlockRange>,
     requests_max: u32,
     asked_while_choked: u32,
+    /// How fast payload may go out.
+    pace: Pace,
 }
 
 /// How a turn of sending ended.
@@ -63,6 +66,8 @@ pub(super) enum Turn {
     Idle,
     /// The socket takes no more.
     Blocked,
+    /// A rate limit makes it wait for its turn.
+    Paced,
     /// There is more to send, after the others' turns.
     More,
 }
@@ -110,7 +115,7 @@ static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 impl Upload {
     /// Nothing to send, and choking. At most `requests_max` requests are kept.
-    pub(super) fn new(requests_max: u32) -> Self {
+    pub(super) fn new(requests_max: u32, pace: Pace) -> Self {
         Self {
             out: Vec::new(),
             sent: 0,
@@ -125,7 +130,13 @@ impl Upload {
             early: VecDeque::new(),
             requests_max,
             asked_while_choked: 0,
+            pace,
         }
+    }
+
+    /// How fast payload may go out.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Where control messages go.
@@ -216,14 +227,37 @@ impl Upload {
         outbox: &mut Outbox,
         sent: &mut usize,
     ) -> Result<Turn, CloseCause> {
+        let turn = self.send_all(stream, swarm, now, outbox, sent)?;
+        if turn != Turn::Paced && self.pace.waits() {
+            self.pace.leave();
+        }
+        Ok(turn)
+    }
+
+    fn send_all(
+        &mut self,
+        stream: &TcpStream,
+        swarm: &Swarm,
+        now: Instant,
+        outbox: &mut Outbox,
+        sent: &mut usize,
+    ) -> Result<Turn, CloseCause> {
         if self.out.len() - self.sent + self.later.len() > UNREAD_MAX {
             return Err(CloseCause::Io("the peer does not read".to_owned()));
         }
         while *sent < TURN_BYTES {
             let wrote = if self.sent < self.out.len() {
                 self.send_out(stream)
-            } else if self.current.is_some() {
-                self.send_payload(stream, swarm, outbox)
+            } else if let Some(sending) = self.current {
+                let left = sending.end - sending.at;
+                if self.pace.is_limited() && !is_writable(stream) {
+                    // Whoever waits for its peer does not wait for its turn.
+                    return Ok(Turn::Blocked);
+                }
+                let Some(most) = self.pace.ask(left, now) else { return Ok(Turn::Paced) };
+                let wrote = self.send_payload(stream, swarm, most, outbox);
+                self.pace.used(*wrote.as_ref().unwrap_or(&0));
+                wrote
             } else if self.prepare(swarm, now, outbox) {
                 continue;
             } else {
@@ -291,12 +325,13 @@ impl Upload {
         &mut self,
         stream: &TcpStream,
         swarm: &Swarm,
+        most: u32,
         outbox: &mut Outbox,
     ) -> io::Result<usize> {
         let (Some(sending), Some(source)) = (&mut self.current, &self.source) else {
             return Ok(0);
         };
-        let part = source.part(sending.at, sending.end);
+        let part = source.part(sending.at, sending.at + most.min(sending.end - sending.at));
         let wrote = match part.map_or(Ok(0), |part| part.send(stream)) {
             Ok(0) => Err(io::Error::other("a file is shorter than its pieces")),
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Err(error),
@@ -391,6 +426,11 @@ impl Upload {
             }
         }
     }
+}
+
+/// Whether the socket takes more, as far as is known.
+fn is_writable(stream: &TcpStream) -> bool {
+    stream.try_io(Interest::WRITABLE, || Ok(())).is_ok()
 }
 
 impl Part<'_> {

@@ -34,6 +34,7 @@ pub use error::StartError;
 use crate::{
     clock::Clock,
     config::{NodeConfig, TrackerConfig, value::ControlAddr},
+    net::Rates,
     rpc::{
         context::{Context, Rooms},
         serve::{self, Serving},
@@ -205,6 +206,7 @@ impl Parts {
             downloads: peer.downloads.clone(),
             chunks: peer.chunks.clone(),
             listen: peer.listen,
+            rates: Rates::default(),
             advertise: config.advertise,
             labels: peer.label.clone(),
             policy: None,

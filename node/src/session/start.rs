@@ -36,7 +36,7 @@ use crate::{
     announce::{AnnounceError, Announcer, AnnouncerConfig},
     clock::Clock,
     disk::{Store, StoreError},
-    net::{Net, NetConfig, NetLimits},
+    net::{Net, NetConfig, NetLimits, Rates},
     policy_host::{PolicyChoice, PolicyHost},
 };
 
@@ -61,6 +61,8 @@ pub struct SessionOptions {
     pub chunks: Option<PathBuf>,
     /// Where to listen for peers; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What all peer connections together may send and receive.
+    pub rates: Rates,
     /// The address given to trackers; none: the tracker takes the one it sees.
     pub advertise: Option<IpAddr>,
     /// Our operator's labels.
@@ -186,9 +188,9 @@ fn build(
     inbox: Inbox,
     net_reports: mpsc::Sender<crate::net::NetEvent>,
 ) -> Result<Shell, StartError> {
-    let SessionOptions { config, listen, clock, .. } = options;
+    let SessionOptions { config, listen, rates, clock, .. } = options;
     let limits = NetLimits::of(&config);
-    let net_config = NetConfig { listen, peer_id: opened.peer_id, limits };
+    let net_config = NetConfig { listen, peer_id: opened.peer_id, limits, rates, clock };
     let failed = |source| StartError::Listen { addr: listen, source };
     let net = Net::start(net_config, net_reports).map_err(failed)?;
     let listen_addr = net.local_addr();

@@ -54,6 +54,7 @@ impl Node {
             downloads: dir.path().join("downloads"),
             chunks: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            rates: crate::net::Rates::default(),
             advertise: None,
             labels: Labels::new(),
             policy: None,

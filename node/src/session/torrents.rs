@@ -77,6 +77,7 @@ impl Torrent {
             metainfo: metainfo.clone(),
             served: Arc::new(served),
             source: Arc::new(OnDisk(store.clone())),
+            limits: Arc::default(),
         });
         Self {
             info_hash: metainfo.info_hash,

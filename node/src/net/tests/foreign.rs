@@ -444,7 +444,8 @@ async fn an_address_in_use_is_named() {
     let listen = party.net.local_addr();
     let (sender, _inbox) = mpsc::channel(1);
     let limits = NetLimits::of(&Config::default());
-    let config = NetConfig { listen, peer_id: PeerId([2; 20]), limits };
+    let (peer_id, rates, clock) = (PeerId([2; 20]), Rates::default(), Clock::start());
+    let config = NetConfig { listen, peer_id, limits, rates, clock };
     let error = Net::start(config, sender).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&listen.to_string()), "{error}");

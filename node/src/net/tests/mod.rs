@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one event among others")]
 
 mod foreign;
+mod limits;
 mod transfer;
 
 use std::{
@@ -25,9 +26,10 @@ use shoal_core::{
 use tokio::sync::mpsc;
 
 use super::{
-    BlockSource, BufferPool, ExtentBuffer, HaveMap, Net, NetConfig, NetEvent, NetLimits, Source,
-    SourceError, Swarm,
+    BlockSource, BufferPool, ExtentBuffer, HaveMap, Net, NetConfig, NetEvent, NetLimits, Rates,
+    Source, SourceError, Swarm,
 };
+use crate::clock::Clock;
 
 const TORRENT: TorrentId = TorrentId(7);
 const PIECE_LEN: u32 = 64 * 1024;
@@ -100,6 +102,7 @@ impl Data {
             metainfo: Arc::clone(&self.metainfo),
             served: Arc::new(map),
             source: Arc::clone(self) as Arc<dyn BlockSource>,
+            limits: Arc::default(),
         })
     }
 }
@@ -143,7 +146,8 @@ impl Party {
         let mut limits = NetLimits::of(&Config::default());
         change(&mut limits);
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = NetConfig { listen, peer_id: PeerId([id; 20]), limits };
+        let (peer_id, rates, clock) = (PeerId([id; 20]), Rates::default(), Clock::start());
+        let config = NetConfig { listen, peer_id, limits, rates, clock };
         let net = Net::start(config, sender).unwrap();
         let pool = BufferPool::new(1 << 26);
         Self { net, inbox, seen: VecDeque::new(), pool, leases: 0 }
