@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{ControlAddr, LogFormat, Pair, SeedSpec, Size, pairs};
+use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, pairs};
 
 /// What every node can be told. In the file: the keys outside any table.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -102,6 +102,12 @@ pub struct PeerLayer {
     /// Memory for chunks being fetched, at least 4MiB [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     pub buffer_budget: Option<Size>,
+    /// Most bytes a second that the node sends to peers, as 20MB; 0 = no limit [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub upload_limit: Option<ByteRate>,
+    /// Most bytes a second that the node receives from peers, as 512KiB; 0 = no limit [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub download_limit: Option<ByteRate>,
     /// Parameter of the policy; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     #[serde(deserialize_with = "pairs")]
@@ -157,6 +163,8 @@ layer!(PeerLayer {
     connections_per_torrent,
     half_open,
     buffer_budget,
+    upload_limit,
+    download_limit,
     set,
     label,
 });

@@ -23,10 +23,13 @@ use shoal_core::{
 
 pub use env::Env;
 use layer::{CommonLayer, Layer as _, PeerLayer, TrackerLayer};
-use value::{ControlAddr, LogFormat, Pair, SeedSpec, Size};
+use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size};
 
 /// The least buffer budget, bytes: four extents of the largest size.
 pub const BUFFER_BUDGET_MIN: u64 = 4 << 20;
+/// The least limit of a rate, bytes a second: below it a piece takes minutes, and a unit was
+/// forgotten.
+pub const RATE_MIN: u64 = 1 << 10;
 /// The longest announce interval, seconds: a day.
 pub const INTERVAL_MAX_S: u32 = 86_400;
 /// The largest configuration file, bytes.
@@ -102,6 +105,10 @@ pub struct PeerConfig {
     pub half_open: usize,
     /// Bytes of buffers.
     pub buffer_budget: Size,
+    /// Payload sent to peers, bytes a second.
+    pub upload_limit: ByteRate,
+    /// Bytes received from peers, a second.
+    pub download_limit: ByteRate,
     /// Parameters of the policy.
     pub set: BTreeMap<String, String>,
     /// Labels of the peer.
@@ -172,6 +179,8 @@ impl PeerConfig {
             connections_per_torrent: core.connections_per_torrent_max,
             half_open: core.half_open_max,
             buffer_budget: Size(core.buffer_budget_bytes),
+            upload_limit: ByteRate(0),
+            download_limit: ByteRate(0),
             set: BTreeMap::new(),
             label: Labels::new(),
         }
@@ -296,6 +305,8 @@ impl PeerConfig {
                 .unwrap_or(base.connections_per_torrent),
             half_open: layer.half_open.unwrap_or(base.half_open),
             buffer_budget: layer.buffer_budget.unwrap_or(base.buffer_budget),
+            upload_limit: layer.upload_limit.unwrap_or(base.upload_limit),
+            download_limit: layer.download_limit.unwrap_or(base.download_limit),
             set: table(layer.set),
             label: table(layer.label),
         }
@@ -312,6 +323,12 @@ impl PeerConfig {
         }
         if self.buffer_budget.0 < BUFFER_BUDGET_MIN {
             return refuse("buffer-budget", format!("{} is below 4MiB", self.buffer_budget));
+        }
+        let rates = [("upload-limit", self.upload_limit), ("download-limit", self.download_limit)];
+        if let Some((key, rate)) =
+            rates.into_iter().find(|(_, rate)| (1..RATE_MIN).contains(&rate.0))
+        {
+            return refuse(key, format!("{rate} bytes a second is below 1KiB; 0 is no limit"));
         }
         if self.label.len() > LABELS_MAX {
             return refuse("label", format!("{} labels, above {LABELS_MAX}", self.label.len()));

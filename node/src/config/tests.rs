@@ -72,8 +72,31 @@ fn absurd_values_are_refused_by_name() {
     check("buffer-budget = '4095KiB'", "buffer-budget: ");
     check("exit-when-complete = true", "exit-when-complete: ");
     check(&format!("label = {{ zone = '{}' }}", "x".repeat(65)), "label: ");
+    check("upload-limit = '1'", "upload-limit: ");
+    check("upload-limit = '1023'", "upload-limit: 1023 bytes a second is below 1KiB");
+    check("download-limit = '20'", "download-limit: ");
+    assert!(peer("upload-limit = '1024'\ndownload-limit = '0'").is_ok());
     assert!(peer("buffer-budget = '4MiB'").is_ok());
     assert!(peer(&format!("label = {{ zone = '{}' }}", "x".repeat(64))).is_ok());
+}
+
+#[test]
+fn rates_are_limited_by_flag_variable_or_file_and_unlimited_by_default() {
+    let rates = |text: &str| {
+        let peer = peer(text).unwrap();
+        [peer.upload_limit, peer.download_limit].map(|ByteRate(bps)| bps)
+    };
+    assert_eq!(rates(""), [0, 0]);
+    let limited = rates("upload-limit = '20MB'\ndownload-limit = '512KiB/s'");
+    assert_eq!(limited, [20_000_000, 512 << 10]);
+    let below = file("[peer]\nupload-limit = '3MB'\ndownload-limit = '3MB'").peer.unwrap();
+    let vars = env(&[("SHOAL_UPLOAD_LIMIT", "2MB"), ("SHOAL_DOWNLOAD_LIMIT", "2MB")]);
+    let middle: PeerLayer = env::layer(&vars).unwrap();
+    let flags = PeerLayer { upload_limit: Some(ByteRate(0)), ..PeerLayer::default() };
+    let merged = PeerConfig::resolve(flags.over(middle).over(below), Path::new("/s"));
+    assert_eq!((merged.upload_limit, merged.download_limit), (ByteRate(0), ByteRate(2_000_000)));
+    let error = parse_file(Path::new("shoal.toml"), "[peer]\nupload-limit = 'fast'").unwrap_err();
+    assert!(error.to_string().starts_with("shoal.toml:2: 'fast' is no rate"), "{error}");
 }
 
 #[test]
@@ -107,7 +130,8 @@ fn the_state_of_the_two_roles_lies_apart() {
 #[test]
 fn what_is_printed_can_be_read() {
     let text = "state-dir = '/s'\nadvertise = '10.0.0.1'\n[tracker]\n[peer]\nseed = ['a.torrent=b']\n\
-                label = { zone = 'a' }\nset = { x = '1' }\npolicy = 'p.lua'\nchunks = '/c'";
+                label = { zone = 'a' }\nset = { x = '1' }\npolicy = 'p.lua'\nchunks = '/c'\n\
+                upload-limit = '20MB'";
     let config = NodeConfig::resolve(file(text), &Env::new()).unwrap();
     let again = NodeConfig::resolve(file(&config.to_toml().unwrap()), &Env::new()).unwrap();
     assert_eq!(config, again);

@@ -36,6 +36,32 @@ impl fmt::Display for Size {
     }
 }
 
+/// Bytes a second, 0 for no limit: `20MB`, `512KiB`, `20MB/s`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct ByteRate(pub u64);
+
+impl FromStr for ByteRate {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let size = text.strip_suffix("/s").unwrap_or(text).parse::<ByteSize>();
+        let cause =
+            || format!("'{text}' is no rate such as 20MB or 512KiB, which are bytes a second");
+        Ok(Self(size.map_err(|_| BadValue(cause()))?.as_u64()))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, bytes) in [("GB", 1_000_000_000), ("MB", 1_000_000)] {
+            if self.0 >= bytes && self.0.is_multiple_of(bytes) {
+                return write!(f, "{}{unit}", self.0 / bytes);
+            }
+        }
+        Size(self.0).fmt(f)
+    }
+}
+
 /// Where the control surface listens: `unix:PATH` or `IP:PORT`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ControlAddr {
@@ -153,7 +179,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Size, ControlAddr, SeedSpec);
+as_text!(Size, ByteRate, ControlAddr, SeedSpec);
 
 /// Reads pairs from a TOML table: `label = { zone = "a" }`.
 pub(super) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
@@ -174,6 +200,26 @@ mod tests {
             assert_eq!(Size(bytes).to_string(), text);
         }
         assert!("much".parse::<Size>().is_err());
+    }
+
+    #[test]
+    fn rates_print_as_they_are_read() {
+        let check = |text: &str, bps: u64, printed: &str| {
+            assert_eq!(text.parse::<ByteRate>(), Ok(ByteRate(bps)), "{text}");
+            assert_eq!(ByteRate(bps).to_string(), printed);
+            assert_eq!(printed.parse(), Ok(ByteRate(bps)), "{printed}");
+        };
+        check("20MB", 20_000_000, "20MB");
+        check("20 MB/s", 20_000_000, "20MB");
+        check("1.5 GB", 1_500_000_000, "1500MB");
+        check("512KiB", 512 << 10, "512KiB");
+        check("8MiB/s", 8 << 20, "8MiB");
+        check("1025", 1025, "1025");
+        check("0", 0, "0");
+        for bad in ["fast", "", "20Mbit", "20MB/min", "-1"] {
+            let error = bad.parse::<ByteRate>().unwrap_err().to_string();
+            assert!(error.contains("bytes a second"), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl Parts {
             downloads: peer.downloads.clone(),
             chunks: peer.chunks.clone(),
             listen: peer.listen,
-            rates: Rates::default(),
+            rates: Rates::of(peer.upload_limit.0, peer.download_limit.0),
             advertise: config.advertise,
             labels: peer.label.clone(),
             policy: None,
