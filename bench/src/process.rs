@@ -2,6 +2,7 @@
 //! by its id; none outlives this one. Never here: which programs, or what they are told.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     fs::{self, File},
@@ -31,7 +32,15 @@ pub(crate) struct Member {
     pidfd: OwnedFd,
     log: PathBuf,
     usage: Usage,
+    threads: Option<Threads>,
     ended: Option<ExitStatus>,
+}
+
+/// Threads of a name, and the processor time each had when it was last looked at.
+#[derive(Debug)]
+struct Threads {
+    name: &'static str,
+    cpu_ns: BTreeMap<OsString, u64>,
 }
 
 /// What a process cost so far.
@@ -42,6 +51,9 @@ pub(crate) struct Usage {
     /// The most memory resident at once, KiB: the kernel's own mark, looked at every
     /// [`LOOK_EVERY`], so that only what is claimed in the last moment goes unseen.
     pub(crate) peak_kib: u64,
+    /// Seconds of processor time of the threads that are watched, in nanoseconds, up to the last
+    /// look.
+    pub(crate) thread_cpu_s: f64,
 }
 
 /// Arguments of the hidden sub-command that every member is started through.
@@ -99,8 +111,8 @@ impl Member {
         let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         match pidfd_open(pid(&child), PidfdFlags::empty()) {
             Ok(pidfd) => {
-                let (name, usage, ended) = (name.to_owned(), Usage::default(), None);
-                Ok(Self { name, child, pidfd, log, usage, ended })
+                let (name, usage) = (name.to_owned(), Usage::default());
+                Ok(Self { name, child, pidfd, log, usage, threads: None, ended: None })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -108,6 +120,11 @@ impl Member {
                 Err(error).context("opening a process")
             }
         }
+    }
+
+    /// Counts the threads called `name` apart from now on.
+    pub(crate) fn watch_threads(&mut self, name: &'static str) {
+        self.threads = Some(Threads { name, cpu_ns: BTreeMap::new() });
     }
 
     /// What it cost so far, or in all once it ended.
@@ -123,6 +140,10 @@ impl Member {
             let status = fs::read_to_string(dir.join("status"))?;
             let peak = machine::kib(&status, "VmHWM").unwrap_or(0);
             self.usage.peak_kib = self.usage.peak_kib.max(peak);
+            if let Some(threads) = &mut self.threads {
+                threads.look(&dir.join("task"));
+                self.usage.thread_cpu_s = threads.cpu_ns.values().sum::<u64>() as f64 / 1e9;
+            }
         }
         Ok(self.usage)
     }
@@ -170,6 +191,25 @@ impl Member {
         let log = fs::read(&self.log).unwrap_or_default();
         let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_SHOWN_LEN)..]);
         format!("{} {what}; its output ends:\n{}", self.name, tail.trim_end())
+    }
+}
+
+impl Threads {
+    /// Looks for them until there are any, then at those. One that ended keeps its time.
+    fn look(&mut self, tasks: &Path) {
+        if self.cpu_ns.is_empty() {
+            let named = |task: &fs::DirEntry| {
+                let name = fs::read_to_string(task.path().join("comm"));
+                name.is_ok_and(|name| name.trim_end() == self.name)
+            };
+            let tasks = fs::read_dir(tasks).into_iter().flatten().flatten();
+            self.cpu_ns = tasks.filter(named).map(|task| (task.file_name(), 0)).collect();
+        }
+        for (task, cpu_ns) in &mut self.cpu_ns {
+            let stat = fs::read_to_string(tasks.join(task).join("schedstat")).unwrap_or_default();
+            let ran = stat.split(' ').next().and_then(|ns| ns.parse().ok());
+            *cpu_ns = ran.unwrap_or(*cpu_ns);
+        }
     }
 }
 
@@ -285,6 +325,25 @@ mod tests {
         wait_all(&mut members, Instant::now(), SOON).unwrap();
         let usage = members[0].usage().unwrap();
         assert!(usage.cpu_s > 0.0 && usage.peak_kib > 0, "{usage:?}");
+    }
+
+    #[test]
+    fn a_thread_is_counted_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exec sleep 1000";
+        for (name, expected) in [("sh", true), ("policy", false)] {
+            let mut member = shell(&dir, work);
+            member.watch_threads(name);
+            let mut busy = || {
+                let usage = member.usage().unwrap();
+                (usage.cpu_s > 0.05).then_some(usage.thread_cpu_s > 0.0)
+            };
+            let counted = std::iter::repeat_with(|| {
+                thread::sleep(LOOK_EVERY);
+                busy()
+            });
+            assert_eq!(counted.flatten().next(), Some(expected), "{name}");
+        }
     }
 
     #[test]

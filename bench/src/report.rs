@@ -51,6 +51,10 @@ pub(crate) struct Sample {
     pub(crate) sender_cpu_s_per_gib: f64,
     /// The same of all receivers together.
     pub(crate) receiver_cpu_s_per_gib: f64,
+    /// Processor time of the thread that runs Lua ÷ that of sender and receivers together, where a
+    /// policy was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy_cpu_share: Option<f64>,
     /// The most memory that the sender had resident at once, MiB.
     pub(crate) sender_peak_mib: f64,
     /// The same of the receiver that had most.
@@ -67,6 +71,8 @@ struct Contestant {
     floor_ratio: Spread,
     sender_cpu_s_per_gib: Spread,
     receiver_cpu_s_per_gib: Spread,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_cpu_share: Option<Spread>,
     sender_peak_mib: Spread,
     receiver_peak_mib: Spread,
 }
@@ -138,6 +144,16 @@ impl Report {
             let peak = format!("{send:.0}  {recv:>5.0}");
             writeln!(out, "{:<12}{rate:>18}{ratio:>21}{cpu:>13}{peak:>14}", it.name)?;
         }
+        for it in &self.contestants {
+            let Some(share) = it.policy_cpu_share else { continue };
+            let [median, min, max] = [share.median, share.min, share.max].map(|it| it * 100.0);
+            write!(
+                out,
+                "{}: the policy's thread took {median:.2} ({min:.2}-{max:.2}) % ",
+                it.name
+            )?;
+            writeln!(out, "of the CPU time")?;
+        }
         Ok(())
     }
 }
@@ -157,6 +173,7 @@ impl Contestant {
             floor_ratio: Spread::of(mine().filter_map(ratio))?,
             sender_cpu_s_per_gib: spread(|sample| sample.sender_cpu_s_per_gib)?,
             receiver_cpu_s_per_gib: spread(|sample| sample.receiver_cpu_s_per_gib)?,
+            policy_cpu_share: Spread::of(mine().filter_map(|sample| sample.policy_cpu_share)),
             sender_peak_mib: spread(|sample| sample.sender_peak_mib)?,
             receiver_peak_mib: spread(|sample| sample.receiver_peak_mib)?,
         })
@@ -194,6 +211,7 @@ mod tests {
             mb_per_s: 12_345.6 / wall_s,
             sender_cpu_s_per_gib: 1.0,
             receiver_cpu_s_per_gib: 10.0,
+            policy_cpu_share: (contestant != FLOOR).then_some(0.0123),
             sender_peak_mib: 2000.0,
             receiver_peak_mib: 20_000.0,
         }
@@ -237,5 +255,10 @@ mod tests {
             assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
         }
         assert!(table.contains("0.500 (0.500-0.500)"), "{table}");
+        assert!(
+            table.contains("aria2>shoal: the policy's thread took 1.23 (1.23-1.23) %"),
+            "{table}"
+        );
+        assert_eq!(table.matches("thread").count(), 1, "{table}");
     }
 }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::{
-    client::{Contest, Programs, has_seeder},
+    client::{Client, Contest, Programs, has_seeder},
     interrupt,
     machine::Machine,
     process::{Member, Usage, await_that, text_of, wait_all},
@@ -115,7 +115,20 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     Ok(Report::new(machine, setting, samples))
 }
 
+/// What the thread of a node is called on which all Lua runs.
+const POLICY_THREAD: &str = "policy";
+
 impl Bench<'_> {
+    /// Whether a policy was named for its leechers.
+    fn has_policy(&self, contest: Contest) -> bool {
+        match contest {
+            Contest::Floor => false,
+            Contest::Swarm { leecher, .. } => {
+                leecher == Client::Shoal && self.plan.policy.is_some()
+            }
+        }
+    }
+
     /// One contestant, once.
     fn sample(&self, run: u32, contest: Contest) -> anyhow::Result<Sample> {
         let mut stage = self.stage(contest)?;
@@ -128,7 +141,11 @@ impl Bench<'_> {
         let mut members = Vec::new();
         for (index, (argv, _)) in receivers.iter().enumerate() {
             let log = stage.dir.path().join(format!("receiver{index}.log"));
-            members.push(Member::start(&format!("{contest}: receiver"), argv, log)?);
+            let mut member = Member::start(&format!("{contest}: receiver"), argv, log)?;
+            if self.has_policy(contest) {
+                member.watch_threads(POLICY_THREAD);
+            }
+            members.push(member);
         }
         let times = wait_all(&mut members, start, self.plan.timeout)?;
         let sender = stage.sender.usage()?;
@@ -140,6 +157,9 @@ impl Bench<'_> {
             self.source.compare(&dir.join(NAME))?;
         }
         let gib = (self.plan.len * self.plan.leechers as u64) as f64 / f64::from(1 << 30);
+        let received_cpu_s = usages.iter().map(|usage| usage.cpu_s).sum::<f64>();
+        let all_cpu_s = sender.cpu_s - before.cpu_s + received_cpu_s;
+        let policy_cpu_s = usages.iter().map(|usage| usage.thread_cpu_s).sum::<f64>();
         let wall_s = times.iter().max().copied().unwrap_or_default().as_secs_f64();
         Ok(Sample {
             run,
@@ -147,7 +167,8 @@ impl Bench<'_> {
             wall_s,
             mb_per_s: self.plan.len as f64 / 1e6 / wall_s,
             sender_cpu_s_per_gib: (sender.cpu_s - before.cpu_s) / gib,
-            receiver_cpu_s_per_gib: usages.iter().map(|usage| usage.cpu_s).sum::<f64>() / gib,
+            receiver_cpu_s_per_gib: received_cpu_s / gib,
+            policy_cpu_share: self.has_policy(contest).then(|| policy_cpu_s / all_cpu_s),
             sender_peak_mib: mib(sender.peak_kib),
             receiver_peak_mib: usages.iter().map(|usage| mib(usage.peak_kib)).fold(0.0, f64::max),
         })
