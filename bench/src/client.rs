@@ -44,8 +44,20 @@ pub(crate) enum Contest {
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     shoald: PathBuf,
+    shoalctl: PathBuf,
     bench: PathBuf,
     policy: Option<OsString>,
+}
+
+/// A `shoald peer` that stays until it is ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Resident<'a> {
+    /// Its folder; merged files go to `downloads` below it.
+    pub(crate) state_dir: &'a Path,
+    /// Where it writes its addresses.
+    pub(crate) ready_file: &'a Path,
+    /// What it is told besides.
+    pub(crate) more: Vec<OsString>,
 }
 
 /// How long the tracker may take to answer a scrape.
@@ -91,17 +103,30 @@ impl Programs {
         policy: Option<&str>,
         contests: &[Contest],
     ) -> anyhow::Result<Self> {
+        let policy = policy.map(OsString::from);
+        let programs = Self { policy, ..Self::in_dir(bin_dir)? };
+        if contests.iter().any(|contest| contest.needs_shoald()) {
+            ensure_built(&programs.shoald, "shoal-node")?;
+        }
+        Ok(programs)
+    }
+
+    /// With `shoald` and `shoalctl` in `bin_dir`, else beside this program.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub(crate) fn of_nodes(bin_dir: Option<&Path>) -> anyhow::Result<Self> {
+        let programs = Self::in_dir(bin_dir)?;
+        ensure_built(&programs.shoald, "shoal-node")?;
+        ensure_built(&programs.shoalctl, "shoal-ctl")?;
+        Ok(programs)
+    }
+
+    fn in_dir(bin_dir: Option<&Path>) -> anyhow::Result<Self> {
         let bench = env::current_exe()?;
         let bin_dir = bin_dir.or_else(|| bench.parent()).context("no folder of the programs")?;
-        let shoald = bin_dir.join("shoald");
-        if contests.iter().any(|contest| contest.needs_shoald()) {
-            ensure!(
-                shoald.is_file(),
-                "{} is not there: build it with `cargo build --release -p shoal-node`, or see --bin-dir",
-                shoald.display()
-            );
-        }
-        Ok(Self { shoald, bench, policy: policy.map(OsString::from) })
+        let [shoald, shoalctl] = ["shoald", "shoalctl"].map(|name| bin_dir.join(name));
+        Ok(Self { shoald, shoalctl, bench, policy: None })
     }
 
     /// The floor's sender, which writes its address to `ready_file`.
@@ -144,11 +169,9 @@ impl Programs {
     ) -> Vec<OsString> {
         match client {
             Client::Shoal => {
-                let mut seed = torrent.as_os_str().to_owned();
-                seed.push("=");
-                seed.push(source.path());
                 let downloads = state_dir.join("downloads");
-                self.peer(state_dir, &downloads, [&"--seed" as &dyn Arg, &seed])
+                let [flag, seed] = seed(source, torrent);
+                self.peer(state_dir, &downloads, [&flag as &dyn Arg, &seed])
             }
             Client::Aria2 => {
                 // What it is told to be true is true, so that it does not hash before it seeds.
@@ -180,6 +203,29 @@ impl Programs {
         }
     }
 
+    /// A peer that stays.
+    pub(crate) fn resident(&self, node: &Resident<'_>) -> Vec<OsString> {
+        let downloads = node.state_dir.join("downloads");
+        let ready: [&dyn Arg; 2] = [&"--ready-file", &node.ready_file];
+        let mut argv = self.peer(node.state_dir, &downloads, ready);
+        argv.extend(node.more.iter().cloned());
+        argv
+    }
+
+    /// A command to the node of `state_dir`, answered as JSON.
+    pub(crate) fn command<const N: usize>(
+        &self,
+        state_dir: &Path,
+        words: [&str; N],
+    ) -> Vec<OsString> {
+        let mut endpoint = OsString::from("unix://");
+        endpoint.push(state_dir.join("shoald.sock"));
+        let mut argv =
+            argv(&self.shoalctl, [&"--endpoint" as &dyn Arg, &endpoint, &"--format", &"json"]);
+        argv.extend(words.map(OsString::from));
+        argv
+    }
+
     fn peer<const N: usize>(
         &self,
         state_dir: &Path,
@@ -193,6 +239,23 @@ impl Programs {
         argv.extend(job.iter().map(|arg| arg.os()));
         argv
     }
+}
+
+/// What a peer is told to seed the source.
+pub(crate) fn seed(source: &Source, torrent: &Path) -> [OsString; 2] {
+    let mut seed = torrent.as_os_str().to_owned();
+    seed.push("=");
+    seed.push(source.path());
+    ["--seed".into(), seed]
+}
+
+fn ensure_built(program: &Path, package: &str) -> anyhow::Result<()> {
+    ensure!(
+        program.is_file(),
+        "{} is not there: build it with `cargo build --release -p {package}`, or see --bin-dir",
+        program.display()
+    );
+    Ok(())
 }
 
 /// Asks the tracker at `announce` whether it knows a seeder of the torrent. Not reached is no.
@@ -294,5 +357,8 @@ mod tests {
         let find = |contest| Programs::find(Some(dir.path()), None, &[contest]);
         assert!(find(swarm).unwrap_err().to_string().contains("shoald is not there"));
         assert!(find(Contest::Floor).is_ok());
+        std::fs::write(dir.path().join("shoald"), "").unwrap();
+        let error = Programs::of_nodes(Some(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("shoalctl is not there"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! What the numbers were measured on, as far as it matters to them. Never here: what the machine is
 //! called or where it keeps its files.
 
-use std::{fs, thread};
+use std::{fmt, fs, thread};
 
 use serde::Serialize;
 
@@ -23,6 +23,9 @@ pub(crate) struct Machine {
     pub(crate) load_before: f64,
 }
 
+/// The most of the processor's name that is shown, so that the line keeps to 80 columns.
+const CPU_WIDTH: usize = 45;
+
 impl Machine {
     /// This machine. What it does not say is "unknown" or 0.
     pub(crate) fn here() -> Self {
@@ -43,6 +46,16 @@ impl Machine {
                 .and_then(|mean| mean.parse().ok())
                 .unwrap_or_default(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    /// Two lines of at most 80 columns, the second without its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu: String = self.cpu.chars().take(CPU_WIDTH).collect();
+        let kind = if self.is_virtual { "virtual" } else { "bare" };
+        writeln!(f, "{cpu}, {} cores ({kind}), {} MiB", self.cores, self.memory_mib)?;
+        write!(f, "{}, load before {:.2}", self.kernel, self.load_before)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Benchmarks of shoal against the floor of the machine: the command line, and what it starts.
 //! How to read the numbers stands in `bench/README.md`. Never here: a measurement.
 
+mod answer;
 mod client;
 mod floor;
 mod interrupt;
@@ -11,6 +12,7 @@ mod source;
 mod space;
 mod stats;
 mod transfer;
+mod zones;
 
 use std::{
     io::{self, Write as _},
@@ -22,6 +24,7 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::{
     client::{Client, Contest},
@@ -42,6 +45,8 @@ enum Command {
     Floor(Common),
     /// Time whole transfers from one seeder to leechers, in turn with the floor
     Transfer(TransferArgs),
+    /// Count what crosses between two zones of nodes under one policy and under another, in turn
+    Zones(ZonesArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { file: PathBuf, ready_file: PathBuf },
@@ -53,24 +58,31 @@ enum Command {
     Guarded(process::Guarded),
 }
 
-/// What every measurement is told.
+/// What every transfer is told.
 #[derive(Args, Debug)]
 struct Common {
     /// Bytes to transfer to each receiver
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     size: ByteSize,
-    /// Bytes of a piece, a power of two from 16KiB to 16MiB
-    #[arg(long, value_name = "SIZE", default_value = "512KiB")]
-    piece: ByteSize,
-    /// Runs of each contestant
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    runs: u32,
-    /// Folder of a temporary folder for source and copies [default: /dev/shm, else the system's]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
     /// Take a source of holes, but for the start of each piece: needs next to no room
     #[arg(long)]
     sparse: bool,
+    /// Bytes of a piece, a power of two from 16KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "512KiB")]
+    piece: ByteSize,
+    #[command(flatten)]
+    every: Every,
+}
+
+/// What every measurement is told.
+#[derive(Args, Debug)]
+struct Every {
+    /// Runs of each contestant
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Folder of a temporary folder for all files [default: /dev/shm, else the system's]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Most seconds for one step of one run
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
@@ -96,6 +108,33 @@ struct TransferArgs {
     #[arg(long, value_name = "NAME|FILE")]
     policy: Option<String>,
     /// Folder of shoald [default: that of this program]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ZonesArgs {
+    #[command(flatten)]
+    every: Every,
+    /// Nodes of each zone, one of the first zone's the seeder
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
+    nodes: u16,
+    /// Bytes that each node is to have
+    #[arg(long, value_name = "SIZE", default_value = "200MiB")]
+    size: ByteSize,
+    /// Bytes of a piece, a power of two from 16KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "512KiB")]
+    piece: ByteSize,
+    /// Most bytes a second that each node sends
+    #[arg(long, value_name = "RATE", default_value = "20MB")]
+    upload_limit: ByteSize,
+    /// The policy that is told its zone, as its parameter `zone`: a name, or a Lua file
+    #[arg(long, value_name = "NAME|FILE", default_value = "zone_aware.lua")]
+    policy: String,
+    /// The policy it is compared with
+    #[arg(long, value_name = "NAME|FILE", default_value = "lowest_uploaded")]
+    against: String,
+    /// Folder of shoald and shoalctl [default: that of this program]
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
 }
@@ -136,6 +175,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let (leechers, policy, bin_dir) = (args.leechers.into(), args.policy, args.bin_dir);
             measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, ..plan })
         }
+        Command::Zones(args) => zones(args),
         Command::FloorSend { file, ready_file } => floor::send(&file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)
@@ -146,25 +186,55 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 fn measure(common: Common, complete: impl FnOnce(Plan) -> Plan) -> anyhow::Result<()> {
     interrupt::install()?;
-    let piece_len = u32::try_from(common.piece.as_u64())
-        .map_err(|_| anyhow::anyhow!("--piece: {} is over 16MiB", common.piece))?;
+    let Every { runs, dir, timeout, output } = common.every;
     anyhow::ensure!(common.size.as_u64() > 0, "--size: there is nothing to transfer");
     let plan = complete(Plan {
         contests: vec![Contest::Floor],
         len: common.size.as_u64(),
-        piece_len,
-        runs: common.runs,
+        piece_len: piece_len(common.piece)?,
+        runs,
         leechers: 1,
-        dir: common.dir.unwrap_or_else(space::default_dir),
+        dir: dir.unwrap_or_else(space::default_dir),
         sparse: common.sparse,
-        timeout: Duration::from_secs(common.timeout),
+        timeout: Duration::from_secs(timeout),
         policy: None,
         bin_dir: None,
     });
     let report = transfer::measure(&plan)?;
-    let text = match common.output {
-        Output::Table => report.table(),
-        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+    show(output, &report, report::Report::table)
+}
+
+fn zones(args: ZonesArgs) -> anyhow::Result<()> {
+    interrupt::install()?;
+    let Every { runs, dir, timeout, output } = args.every;
+    anyhow::ensure!(args.size.as_u64() > 0, "--size: there is nothing to transfer");
+    let report = zones::measure(&zones::Plan {
+        nodes: args.nodes.into(),
+        len: args.size.as_u64(),
+        piece_len: piece_len(args.piece)?,
+        upload_bps: args.upload_limit.as_u64(),
+        runs,
+        policy: args.policy,
+        against: args.against,
+        dir: dir.unwrap_or_else(space::default_dir),
+        timeout: Duration::from_secs(timeout),
+        bin_dir: args.bin_dir,
+    })?;
+    show(output, &report, zones::Report::table)
+}
+
+fn piece_len(piece: ByteSize) -> anyhow::Result<u32> {
+    u32::try_from(piece.as_u64()).map_err(|_| anyhow::anyhow!("--piece: {piece} is over 16MiB"))
+}
+
+fn show<R: Serialize>(
+    output: Output,
+    report: &R,
+    table: impl FnOnce(&R) -> String,
+) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Table => table(report),
+        Output::Json => serde_json::to_string_pretty(report)? + "\n",
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -183,5 +253,9 @@ mod tests {
         let Command::Transfer(args) = Cli::parse_from(args).command else { panic!("not parsed") };
         assert_eq!(args.common.size.as_u64(), 1 << 30);
         assert_eq!(args.with, [Client::Aria2]);
+        let args = ["shoal-bench", "zones", "--upload-limit", "20MB", "--runs", "3"];
+        let Command::Zones(args) = Cli::parse_from(args).command else { panic!("not parsed") };
+        assert_eq!((args.upload_limit.as_u64(), args.size.as_u64()), (20_000_000, 200 << 20));
+        assert_eq!((args.every.runs, args.nodes), (3, 4));
     }
 }

@@ -21,8 +21,9 @@ use rustix::{
         Pid, PidfdFlags, Signal, getppid, kill_process, pidfd_open, set_parent_process_death_signal,
     },
 };
+use serde_json::Value;
 
-use crate::{interrupt, machine};
+use crate::{answer::last_document, interrupt, machine};
 
 /// A running program. Dropping it ends it.
 #[derive(Debug)]
@@ -277,6 +278,15 @@ pub(crate) fn await_that<T>(
         }
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The last document that a program wrote.
+///
+/// # Errors
+/// It wrote none; names it.
+pub(crate) fn document(member: &Member) -> anyhow::Result<Value> {
+    let text = fs::read_to_string(&member.log)?;
+    last_document(&text).with_context(|| member.complaint("answered without JSON"))
 }
 
 /// The content of a file once it is there.

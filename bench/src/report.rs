@@ -103,10 +103,7 @@ impl Report {
 
     fn write_table(&self, out: &mut String) -> fmt::Result {
         let (machine, setting) = (&self.machine, &self.setting);
-        let cpu: String = machine.cpu.chars().take(CPU_WIDTH).collect();
-        let kind = if machine.is_virtual { "virtual" } else { "bare" };
-        writeln!(out, "{cpu}, {} cores ({kind}), {} MiB", machine.cores, machine.memory_mib)?;
-        writeln!(out, "{}, load before {:.2}", machine.kernel, machine.load_before)?;
+        writeln!(out, "{machine}")?;
         let size = ByteSize(setting.size_bytes);
         let piece = ByteSize(setting.piece_bytes.into());
         let runs = self.samples.iter().map(|sample| sample.run).max().unwrap_or(0);
@@ -195,9 +192,6 @@ impl fmt::Display for Sample {
         )
     }
 }
-
-/// The most of the processor's name that is shown, so that the line keeps to 80 columns.
-const CPU_WIDTH: usize = 45;
 
 #[cfg(test)]
 mod tests {

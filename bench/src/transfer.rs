@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::{
+    answer::address,
     client::{Client, Contest, Programs, has_seeder},
     interrupt,
     machine::Machine,
@@ -193,7 +194,7 @@ impl Bench<'_> {
                 let mut tracker = Member::start("tracker", &argv, path("tracker.log"))?;
                 let ready =
                     await_that("its address", &mut tracker, within, || text_of(&ready_file))?;
-                let addr = tracker_addr(&ready)?;
+                let addr = address(&ready, "tracker_address")?;
                 let torrent = path("payload.torrent");
                 let announce = format!("http://{addr}/announce");
                 let info_hash = self.source.torrent(&announce, &torrent)?.info_hash;
@@ -231,28 +232,6 @@ impl Bench<'_> {
     }
 }
 
-/// The address of the tracker in the ready file of a node.
-fn tracker_addr(ready: &str) -> anyhow::Result<SocketAddr> {
-    let ready: serde_json::Value = serde_json::from_str(ready).context("the ready file")?;
-    let addr = ready.get("tracker_address").and_then(serde_json::Value::as_str);
-    let addr = addr.context("the ready file names no tracker")?;
-    addr.parse().with_context(|| format!("the ready file: {addr:?}"))
-}
-
 fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tracker_is_found_in_a_ready_file() {
-        let addr = tracker_addr(r#"{"pid": 7, "tracker_address": "127.0.0.1:7001"}"#).unwrap();
-        assert_eq!(addr.port(), 7001);
-        for text in ["", "{}", r#"{"tracker_address": 7001}"#, r#"{"tracker_address": "here"}"#] {
-            assert!(tracker_addr(text).is_err(), "{text}");
-        }
-    }
 }
