@@ -67,6 +67,21 @@ impl Failure {
         Self::local(Exit::Precondition, Code::AlreadyExists, "ALREADY_EXISTS", message)
     }
 
+    /// A policy that no node would put in force.
+    pub(crate) fn bad_policy(message: impl Into<String>) -> Self {
+        Self::local(Exit::Invalid, Code::InvalidArgument, "BAD_POLICY", message)
+    }
+
+    /// Tests ran, and not all of them held; or none was there.
+    pub(crate) fn tests_failed(message: impl Into<String>) -> Self {
+        Self::local(Exit::Precondition, Code::FailedPrecondition, "TESTS_FAILED", message)
+    }
+
+    /// A local file that is not there.
+    pub(crate) fn no_file(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "LOCAL_FILE", message)
+    }
+
     /// The node, or this program, broke a promise.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::local(Exit::Internal, Code::Internal, "INTERNAL", message)
@@ -161,6 +176,16 @@ impl Failure {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         if let Self::Report(report) = &mut self {
             report.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// With a line that says what to do where something was not found and nothing else is advised.
+    pub(crate) fn or_where(mut self, hint: &str) -> Self {
+        if let Self::Report(report) = &mut self
+            && report.exit == Exit::NotFound
+        {
+            report.hint.get_or_insert_with(|| hint.to_owned());
         }
         self
     }

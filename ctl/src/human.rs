@@ -21,9 +21,14 @@ pub(crate) fn rate(bps: u64) -> String {
     format!("{}/s", bytes(bps))
 }
 
+/// Bytes in few columns: `41.2M`.
+pub(crate) fn short_bytes(count: u64) -> String {
+    ByteSize::b(count).display().iec_short().to_string()
+}
+
 /// Bytes a second in few columns: `41.2M`; `-` for none.
 pub(crate) fn short_rate(bps: u64) -> String {
-    if bps == 0 { "-".to_owned() } else { ByteSize::b(bps).display().iec_short().to_string() }
+    if bps == 0 { "-".to_owned() } else { short_bytes(bps) }
 }
 
 /// Bytes a second over a time in microseconds.
@@ -50,6 +55,15 @@ pub(crate) fn micros(us: u64) -> String {
         0..1000 => format!("{us} µs"),
         1000..1_000_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         _ => millis(us / 1000),
+    }
+}
+
+/// Nanoseconds: `850 ns`, `1.6 µs`, then as [`micros`].
+pub(crate) fn nanos(ns: u64) -> String {
+    match ns {
+        0..1000 => format!("{ns} ns"),
+        1000..1_000_000 => format!("{}.{} µs", ns / 1000, ns % 1000 / 100),
+        _ => micros(ns / 1000),
     }
 }
 
@@ -88,6 +102,24 @@ pub(crate) fn pairs<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>)
     if pairs.is_empty() { "-".to_owned() } else { pairs.join(" ") }
 }
 
+/// A number in few columns: whole ones below 10^9 as they are, others with some four digits.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if size < 1e9 && value.fract() == 0.0 {
+        return format!("{value:.0}");
+    }
+    if !(1e-3..1e6).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let digits = match size {
+        1000.0.. => 0,
+        1.0.. => 3,
+        _ => 4,
+    };
+    let text = format!("{value:.digits$}");
+    if digits == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
 /// `1 chunk`, `2 chunks`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -120,6 +152,8 @@ mod tests {
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_250), "1.2 ms");
         assert_eq!(micros(2_000_000), "2.0 s");
+        assert_eq!((nanos(999), nanos(1_650)), ("999 ns".to_owned(), "1.6 µs".to_owned()));
+        assert_eq!(nanos(1_250_000), "1.2 ms");
     }
 
     #[test]
@@ -144,5 +178,24 @@ mod tests {
         assert_eq!(bytes(524_288), "512.0 KiB");
         assert_eq!(average_rate(u64::MAX, 0), rate(u64::MAX));
         assert_eq!(average_rate(1_048_576, 2_000_000), "512.0 KiB/s");
+    }
+
+    #[test]
+    fn a_number_is_short_and_a_whole_one_exact() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (123.456_7, "123.457"),
+            (1234.5, "1234"),
+            (1_234_567.0, "1234567"),
+            (0.25, "0.25"),
+            (0.1 + 0.2, "0.3"),
+            (1e-9, "1.00e-9"),
+            (4.2e12, "4.20e12"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 }

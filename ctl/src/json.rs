@@ -35,7 +35,9 @@ replies! {
     ListJobsResponse CancelJobResponse
     ListSwarmsResponse GetSwarmResponse
     GetInfoResponse WatchEventsResponse ShutdownResponse
-    SetPolicyResponse GetPolicyResponse ListPoliciesResponse
+    ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse
+    ListPoliciesResponse ExplainDecisionResponse WatchDecisionsResponse TestPolicyResponse
+    BenchPolicyResponse
 }
 
 /// How a document is laid out.

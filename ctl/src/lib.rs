@@ -27,7 +27,7 @@ mod shell;
 pub use exit::Exit;
 pub use io::{Buffer, Io, Terminals};
 
-use cli::{Cli, Command, CompletionShell, Format};
+use cli::{Cli, Command, CompletionShell, Format, policy::PolicyCommand};
 use failure::Failure;
 use session::Session;
 
@@ -44,8 +44,11 @@ where
         Err(error) => return explain(&error, format_asked(&args), io),
     };
     let format = cli.global.format.unwrap_or(Format::Table);
+    // The first two need no node.
     let ended = if let Command::Completions(args) = cli.command {
         completions(args.shell, io).map(|()| Exit::Ok)
+    } else if let Command::Policy(PolicyCommand::Init(args)) = cli.command {
+        commands::policy::init(io, format, &args).map(|()| Exit::Ok)
     } else {
         Box::pin(with_node(cli, format, io)).await
     };

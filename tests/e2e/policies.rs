@@ -24,7 +24,7 @@ fn source(body: &str) -> String {
 }
 
 async fn status(host: &Host) -> v1::PolicyStatus {
-    let reply = host.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap();
+    let reply = host.policies().get_policy(v1::GetPolicyRequest::default()).await.unwrap();
     reply.into_inner().status.unwrap()
 }
 

@@ -70,7 +70,7 @@ async fn check(policy: &str) {
         let torrent = leecher.torrent().await;
         assert_eq!((torrent.files, torrent.failed_chunks), (5, 0));
         assert_eq!((torrent.name.as_str(), torrent.chunks_have), ("năm tệp", torrent.chunks));
-        let request = shoal::v1::GetPolicyRequest {};
+        let request = shoal::v1::GetPolicyRequest::default();
         let status = leecher.policies().get_policy(request).await.unwrap().into_inner();
         let status = status.status.unwrap();
         assert_eq!(status.name, policy);

@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod node;
 pub(crate) mod parse;
+pub mod policy;
 pub mod torrent;
 
-use node::{EventsArgs, JobsCommand, NodeCommand, PolicyCommand, TrackerCommand};
+use node::{EventsArgs, JobsCommand, NodeCommand, TrackerCommand};
+use policy::PolicyCommand;
 use torrent::TorrentCommand;
 
 /// `shoalctl`: every command of a shoal node.
@@ -152,7 +154,7 @@ pub enum Command {
     /// Look at the node, or end it
     #[command(subcommand)]
     Node(NodeCommand),
-    /// Set and show the download policy
+    /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Follow what happens on the node

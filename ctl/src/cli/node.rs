@@ -4,7 +4,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use shoal::v1::EventKind;
 
-use super::{Limit, Target, parse};
+use super::{Limit, Target};
 
 /// A command about jobs.
 #[derive(Debug, Subcommand)]
@@ -48,28 +48,6 @@ pub enum NodeCommand {
     Info,
     /// End the node in order
     Shutdown,
-}
-
-/// A command about policies.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Put a policy in force
-    Set(SetArgs),
-    /// Show the policy in force, its counters and its last error
-    Status,
-    /// List the policies there are
-    List(Limit),
-}
-
-/// Arguments of policy set.
-#[derive(Args, Debug)]
-pub struct SetArgs {
-    /// A file on this side, or the name of a policy on the node
-    #[arg(value_name = "NAME|FILE.lua")]
-    pub policy: String,
-    /// A parameter; repeatable
-    #[arg(long = "set", value_name = "K=V", value_parser = parse::key_value)]
-    pub params: Vec<(String, String)>,
 }
 
 /// Arguments of events.

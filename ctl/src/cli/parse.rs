@@ -10,6 +10,9 @@ const TIMEOUT_S_MAX: u64 = 365 * 24 * 3600;
 /// Chunk sizes that a node makes, bytes (powers of two).
 const CHUNK_SIZE_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=16 * 1024 * 1024;
 
+/// Longest name that `policy init` takes, bytes; a node takes 64.
+const POLICY_NAME_LEN_MAX: usize = 64;
+
 /// A duration: a whole number with `ms`, `s`, `m`, `h` or `d`; seconds where none is given.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -54,6 +57,21 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected key=value".to_owned()),
     }
+}
+
+/// The name of a new policy, which is that of its file too.
+pub(crate) fn policy_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins || text.len() > POLICY_NAME_LEN_MAX || !text.chars().all(plain) {
+        return Err(format!(
+            "expected 1 to {POLICY_NAME_LEN_MAX} letters, digits, '_' and '-', a letter or digit first"
+        ));
+    }
+    if text.ends_with("_test") {
+        return Err("'_test' is the end of the test's name".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A tier of trackers: announce URLs with commas between them.
@@ -111,5 +129,17 @@ mod tests {
         assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
         assert!(key_value("=b").is_err());
         assert!(key_value("a").is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_policy_is_that_of_a_file() {
+        let longest = "a".repeat(64);
+        for name in ["near", "near_2", "2-choices", "A", &longest] {
+            assert_eq!(policy_name(name), Ok(name.to_owned()));
+        }
+        let too_long = "a".repeat(65);
+        for name in ["", "../near", "near.lua", "-near", "a b", "phở", "near_test", &too_long] {
+            assert!(policy_name(name).is_err(), "{name}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Command, PeerSetArgs,
-        node::{JobsCommand, NodeCommand, PolicyCommand, TrackerCommand},
+        node::{JobsCommand, NodeCommand, TrackerCommand},
         torrent::TorrentCommand,
     },
     failure::Failure,
@@ -16,7 +16,7 @@ mod job;
 mod look;
 mod node;
 mod peer;
-mod policy;
+pub(crate) mod policy;
 mod torrent;
 mod tracker;
 mod transfer;
@@ -48,9 +48,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Tracker(TrackerCommand::Peers(args)) => tracker::peers(s, &args).await,
         Command::Node(NodeCommand::Info) => node::info(s).await,
         Command::Node(NodeCommand::Shutdown) => node::shutdown(s).await,
-        Command::Policy(PolicyCommand::Set(args)) => policy::set(s, args).await,
-        Command::Policy(PolicyCommand::Status) => policy::status(s).await,
-        Command::Policy(PolicyCommand::List(limit)) => policy::list(s, limit).await,
+        Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),
         Command::Completions(_) => {

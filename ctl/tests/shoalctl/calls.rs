@@ -19,7 +19,7 @@ async fn a_sentence_is_all_that_is_written_over_either_transport() {
 }
 
 /// Each command with one reply, and something its table says.
-const LINES: [(&str, &str); 29] = [
+const LINES: [(&str, &str); 32] = [
     ("connect-tracker", "Tracker established connection to Peer[10.0.0.1,7000]\n"),
     ("get-peer-set", "10.0.0.1:7000 (this)"),
     ("update-status-to-tracker", "Tracker updated Peer[10.0.0.1,7000] status\n"),
@@ -47,8 +47,11 @@ const LINES: [(&str, &str); 29] = [
     ("node info", "0.1.0"),
     ("node shutdown", "the node ends\n"),
     ("policy set rarest", "is in force\n"),
-    ("policy status", ""),
-    ("policy list", "POLICY"),
+    ("policy status", "last error: bad.lua:3: '=' expected (syntax)\n  > 3 |    choose\u{fffd}\n"),
+    ("policy list", "fastest  native  yes"),
+    ("policy reset", "policy near.lua begins anew\n"),
+    ("policy explain @2 --torrent film", "* 10.0.0.2:7001    2.5"),
+    ("policy bench fastest", "         8       1000  850 ns  12.3 µs\n"),
 ];
 
 #[tokio::test]
@@ -167,22 +170,6 @@ async fn a_terminal_is_asked_before_a_torrent_is_removed() {
 }
 
 #[tokio::test]
-async fn a_policy_file_is_sent_as_source_with_its_parameters() {
-    let node = Node::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("near.lua");
-    std::fs::write(&file, "return 1").unwrap();
-    let words = ["policy", "set", file.to_str().unwrap(), "--set", "zone=a=b"];
-    let ran = run(&node.tcp, &words, "").await;
-    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "policy near.lua is in force\n"));
-    assert_eq!(ran.err, "warning: 'pairs' has no order\n");
-    let seen = node.seen.last();
-    assert!(seen.contains("Source(\"return 1\")") && seen.contains("\"zone\": \"a=b\""), "{seen}");
-    node.run("policy set least_uploaded").await;
-    assert!(node.seen.last().contains("Name(\"least_uploaded\")"));
-}
-
-#[tokio::test]
 async fn help_version_and_completions_need_no_node() {
     for (words, part) in [
         (&["--version"][..], "shoalctl "),
@@ -190,6 +177,7 @@ async fn help_version_and_completions_need_no_node() {
         (&["completions", "bash"], "complete -F"),
         (&["completions", "zsh"], "#compdef shoalctl"),
         (&["completions", "fish"], "complete -c shoalctl"),
+        (&["policy", "test", "--help"], "7 a test failed or there was none"),
     ] {
         let ran = run("unix:///nowhere", words, "").await;
         assert_eq!(ran.exit, Exit::Ok, "{words:?}");

@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 35] = [
+const METHODS: [(&str, &str); 41] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -40,13 +40,19 @@ const METHODS: [(&str, &str); 35] = [
     ("NodeService.GetInfo", "node info"),
     ("NodeService.Shutdown", "node shutdown"),
     ("NodeService.WatchEvents", "events"),
+    ("PolicyService.ValidatePolicy", "policy check"),
     ("PolicyService.SetPolicy", "policy set"),
     ("PolicyService.GetPolicy", "policy status"),
+    ("PolicyService.ResetPolicy", "policy reset"),
     ("PolicyService.ListPolicies", "policy list"),
+    ("PolicyService.ExplainDecision", "policy explain"),
+    ("PolicyService.WatchDecisions", "policy trace"),
+    ("PolicyService.TestPolicy", "policy test"),
+    ("PolicyService.BenchPolicy", "policy bench"),
 ];
 
 /// Commands that call no method of their own.
-const LOCAL: [&str; 2] = ["shell", "completions"];
+const LOCAL: [&str; 3] = ["shell", "completions", "policy init"];
 
 fn methods() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(shoal::v1::DESCRIPTOR_SET).expect("the set decodes");

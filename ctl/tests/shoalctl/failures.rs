@@ -24,7 +24,17 @@ async fn each_status_has_its_exit_code() {
         (14, Exit::Unreachable),
         (16, Exit::NotAllowed),
     ] {
-        for command in ["quit-torrent", "auto-download", "torrent verify", "see-connected"] {
+        for command in [
+            "quit-torrent",
+            "auto-download",
+            "torrent verify",
+            "see-connected",
+            "policy set --none",
+            "policy status",
+            "policy reset",
+            "policy explain @2",
+            "policy trace",
+        ] {
             let ran = node.run(&format!("{command} --torrent code:{code}")).await;
             assert_eq!(ran.exit, exit, "{command} {code}: {ran:?}");
             assert_eq!(ran.out, "");
@@ -94,6 +104,8 @@ async fn time_runs_out_for_replies_and_for_streams() {
         "auto-download --torrent slow --timeout 50ms",
         "auto-download --torrent hang --timeout 50ms",
         "events --torrent hang --timeout 50ms",
+        "policy explain --torrent slow --timeout 50ms",
+        "policy trace --follow --torrent hang --timeout 50ms",
     ] {
         let ran = node.run(line).await;
         assert_eq!(ran.exit, Exit::Deadline, "{line}: {ran:?}");
@@ -126,6 +138,7 @@ async fn a_reader_that_goes_away_ends_the_run_quietly() {
         (0, "completions bash"),
         (0, "--help"),
         (1, "events -o json --torrent hang"),
+        (1, "policy trace -o json --follow --torrent hang"),
     ] {
         let stderr = Buffer::default();
         let mut io = Io::new(Cursor::new(Vec::new()), Pipe(takes), stderr.clone());

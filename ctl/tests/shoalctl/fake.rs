@@ -365,21 +365,7 @@ service! {
     };
 }
 
-service! {
-    v1::policy_service_server::PolicyService;
-    unary set_policy(SetPolicyRequest) -> SetPolicyResponse = |r| {
-        let name = r.source_name.clone();
-        let reply = v1::SetPolicyResponse {
-            status: Some(v1::PolicyStatus { name, ..Default::default() }),
-            warnings: vec!["'pairs' has no order".to_owned()],
-        };
-        (String::new(), reply)
-    };
-    unary get_policy(GetPolicyRequest) -> GetPolicyResponse =
-        |_| (String::new(), v1::GetPolicyResponse::default());
-    unary list_policies(ListPoliciesRequest) -> ListPoliciesResponse =
-        |_| (String::new(), v1::ListPoliciesResponse::default());
-}
+mod policy;
 
 service! {
     v1::job_service_server::JobService;

@@ -5,5 +5,6 @@ mod coverage;
 mod failures;
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its node fails")]
 mod fake;
+mod policies;
 mod shell;
 mod streams;

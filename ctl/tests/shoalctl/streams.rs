@@ -128,6 +128,41 @@ async fn events_are_lines_and_their_end_is_a_failure() {
     assert_eq!(node.run("events --after 6").await.exit, Exit::Usage);
 }
 
+#[tokio::test]
+async fn decisions_are_lines_and_what_is_left_out_is_counted() {
+    let node = Node::start().await;
+    let ran = node.run("policy trace --torrent film").await;
+    assert_eq!(ran.exit, Exit::Ok, "{ran:?}");
+    assert_eq!(
+        ran.out,
+        "TIME      CHUNK            OUTCOME    PEER            OF    US  REASON\n\
+         10:20:30  film.webm.part1  chosen     10.0.0.2:7001   41    12  in the\u{fffd} zone\n\
+         10:20:30  film.webm.part2  chosen     10.0.0.2:7001   41    12  in the\u{fffd} zone\n\
+         10:20:30  film.webm.part9  chosen     10.0.0.2:7001   41    12  in the\u{fffd} zone\n"
+    );
+    assert_eq!(ran.err, "1 decision left out\n8 decisions left out\n");
+    let seen = node.seen.last();
+    assert_eq!(seen, "WatchDecisionsRequest { torrent: Some(\"film\"), follow: false }");
+    let ran = node.run("policy trace -o json").await;
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, ""));
+    assert_eq!(ran.out.lines().count(), 3);
+    let last: serde_json::Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_eq!(last["skipped"], "8");
+    assert_eq!(last["decisions"][0]["outcome"], "OUTCOME_CHOSEN");
+    assert!(node.seen.last().contains("torrent: None"));
+}
+
+#[tokio::test]
+async fn decisions_that_are_followed_have_no_end() {
+    let node = Node::start().await;
+    let ran = node.run("policy trace --follow").await;
+    assert_eq!(ran.exit, Exit::Internal);
+    assert!(ran.err.ends_with("shoalctl: the node ended the stream of decisions\n"), "{}", ran.err);
+    assert!(node.seen.last().contains("follow: true"));
+    let (exit, err) = interrupt(&node, "policy trace -f --torrent hang").await;
+    assert_eq!(exit, Exit::Interrupted, "{err}");
+}
+
 /// Runs `line` and interrupts it once something was written.
 async fn interrupt(node: &Node, line: &str) -> (Exit, String) {
     let interrupt = Arc::new(Notify::new());

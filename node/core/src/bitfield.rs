@@ -162,6 +162,16 @@ impl Bitfield {
         bits(self.words.iter().copied(), self.len)
     }
 
+    /// The set bits at or after `from`, in rising order.
+    pub fn ones_from(&self, from: impl BitIndex) -> impl Iterator<Item = PieceIndex> + '_ {
+        let from = from.bit_index();
+        let at = (from / 64).min(self.words.len());
+        let base = (at * 64) as u32;
+        bits(self.words[at..].iter().copied(), self.len.saturating_sub(at * 64))
+            .map(move |piece| PieceIndex(piece.0 + base))
+            .skip_while(move |piece| (piece.0 as usize) < from)
+    }
+
     /// The unset bits in rising order.
     pub fn iter_zeros(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         bits(self.words.iter().map(|word| !word), self.len)

@@ -71,6 +71,9 @@ pub const CONSULT_CHUNKS_MAX: usize = 16;
 /// The most candidates a policy sees; beyond it a random sample.
 pub const CANDIDATES_MAX: usize = 256;
 
+/// The largest window of a policy's chunk order, pieces: what one decision may look at.
+pub const ORDER_WINDOW_MAX: u32 = 256;
+
 /// Tunables of a session. `Default` is the truth.
 #[derive(Clone, Debug)]
 pub struct Config {

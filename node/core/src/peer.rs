@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use crate::{
     bitfield::Bitfield,
     config::{BLOCK_LEN, EXTENT_LEN},
-    ids::{ConnId, LeaseId, PeerId, TorrentId},
+    ids::{ConnId, LeaseId, PeerId, PolicyId, TorrentId},
     policy::Labels,
     rate::Rate,
     time::Timestamp,
@@ -110,6 +110,10 @@ pub struct Conn {
     pub failures: u32,
     /// Of these, without a success since.
     pub fail_streak: u32,
+    /// Most leases that the policy allows; none: it does not say.
+    pub slots_max: Option<u32>,
+    /// The policy that was told of this peer.
+    pub told_to: Option<PolicyId>,
     /// Too slow: gets nothing before this, as long as others work.
     pub rests_until: Timestamp,
     /// Pieces received from it and verified.
@@ -174,6 +178,8 @@ impl Conn {
             rtt_us: 0,
             failures: 0,
             fail_streak: 0,
+            slots_max: None,
+            told_to: None,
             rests_until: Timestamp::default(),
             verified_pieces: 0,
             verified_bytes: 0,

@@ -103,9 +103,9 @@ impl Breaker {
         self.trips
     }
 
-    /// Closes it and forgets every failure; the count of trips stays.
+    /// Closes it and forgets every failure and trip.
     pub fn reset(&mut self) {
-        *self = Self { trips: self.trips, ..Self::default() };
+        *self = Self::default();
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Failure {
     pub file: String,
     /// The line in it, from 1, where one is known.
     pub line: Option<u32>,
+    /// Where in that line, in characters from 1, where it is known.
+    pub column: Option<u32>,
     /// What went wrong.
     pub message: String,
     /// The line, the one before and the one after.
@@ -101,11 +103,24 @@ impl fmt::Display for Failure {
         for line in &self.excerpt {
             let marker = if line.failed { '>' } else { ' ' };
             write!(f, "\n  {marker} {:width$} | {}", line.number, line.text)?;
+            if let Some((before, marked)) = self.marked(line) {
+                write!(f, "\n    {:width$} | {:before$}{}", "", "", "^".repeat(marked))?;
+            }
         }
         if !self.place.is_empty() {
             write!(f, "\n  in {}", self.place)?;
         }
         Ok(())
+    }
+}
+
+impl Failure {
+    /// How many characters stand before what is marked in a line, and how many are marked.
+    fn marked(&self, line: &SourceLine) -> Option<(usize, usize)> {
+        let before = usize::try_from(self.column.filter(|_| line.failed)?).ok()?.checked_sub(1)?;
+        let mut rest = line.text.chars().skip(before).peekable();
+        rest.peek()?;
+        Some((before, rest.take_while(|&c| is_of_word(c)).count().max(1)))
     }
 }
 
@@ -155,10 +170,12 @@ impl Text<'_> {
         message: &str,
         place: &str,
     ) -> Failure {
+        let failed = line.and_then(|line| self.numbered().find(|(number, _)| *number == line));
         Failure {
             kind,
             file: sanitised(self.file.as_bytes(), LINE_LEN_MAX),
             line,
+            column: failed.and_then(|(_, line)| column(&line, message)),
             message: sanitised(message.as_bytes(), MESSAGE_LEN_MAX),
             excerpt: line.map(|line| self.excerpt(line)).unwrap_or_default(),
             place: place.to_owned(),
@@ -223,13 +240,36 @@ impl Text<'_> {
     }
 }
 
-/// Where `name` stands in `line` as a whole word.
+/// Where `name` stands in `line` as a whole word, the first time.
 fn word(line: &str, name: &str) -> Option<usize> {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(name).map(|(at, _)| at).find(|&at| {
-        !line[..at].chars().next_back().is_some_and(part)
-            && !line[at + name.len()..].chars().next().is_some_and(part)
+    words(line, name).next()
+}
+
+fn words<'a>(line: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    line.match_indices(name).map(|(at, _)| at).filter(move |&at| {
+        !line[..at].chars().next_back().is_some_and(is_of_word)
+            && !line[at + name.len()..].chars().next().is_some_and(is_of_word)
     })
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where in its line, in characters from 1, what the message quotes first stands: a field behind its
+/// dot, a name as a whole word, a sign where there is only one of it.
+fn column(line: &str, message: &str) -> Option<u32> {
+    let quoted = message.split('\'').nth(1).filter(|quoted| !quoted.is_empty())?;
+    let at = if quoted.chars().all(is_of_word) {
+        let behind_dot = |&at: &usize| line[..at].ends_with(['.', ':', '\'', '"']);
+        let field = message.contains("field") || message.contains(" has no '");
+        let fields = words(line, quoted).find(behind_dot).filter(|_| field);
+        fields.or_else(|| word(line, quoted))?
+    } else {
+        let mut found = line.match_indices(quoted).map(|(at, _)| at);
+        found.next().filter(|_| found.next().is_none())?
+    };
+    u32::try_from(line[..at].chars().count() + 1).ok()
 }
 
 /// What an error of the VM says.
@@ -255,6 +295,8 @@ impl Raised {
             .map(str::to_owned)
             .collect();
         let (position, message) = positioned(&message);
+        let message =
+            if message.is_empty() { "an error without a message".to_owned() } else { message };
         let line = position.or_else(|| frames.first().and_then(|frame| positioned(frame).0));
         Self { kind, message, line, frames }
     }
@@ -307,7 +349,8 @@ mod tests {
         let text = Text { file: "scripts/x.lua", source: SOURCE };
         let failure = text.failure(FailureKind::Runtime, Some(3), "no 'foo'", "choose(ctx, peers)");
         let shown = "  scripts/x.lua:3: no 'foo'\n    2 | return function(ctx, peers)\n  \
-                     > 3 |   return peers.foo\n    4 | end\n  in choose(ctx, peers)";
+                     > 3 |   return peers.foo\n      |                ^^^\n    4 | end\n  \
+                     in choose(ctx, peers)";
         assert_eq!(failure.to_string(), shown);
     }
 
@@ -328,6 +371,33 @@ mod tests {
         assert_eq!(text.raised(&error, "", Some((2, 4))).line, Some(3));
         let error = mlua::Error::RuntimeError("there is no 'bar'".into());
         assert_eq!(text.raised(&error, "", Some((2, 4))).line, Some(2));
+    }
+
+    #[test]
+    fn what_a_message_quotes_is_marked_where_it_is_meant() {
+        for (line, message, expected) in [
+            ("local uplaoded = p.uplaoded", "peer has no field 'uplaoded'", Some(20)),
+            ("local x = p['uplaoded']", "peer has no field 'uplaoded'", Some(14)),
+            ("é = shaol.x", "there is no variable 'shaol'", Some(5)),
+            ("local uplaoded_2 = p", "peer has no field 'uplaoded'", None),
+            ("  return x.id", "attempt to index a nil value (local 'x')", Some(10)),
+            ("x = math.mx(mx)", "math has no 'mx' — did you mean 'max'?", Some(10)),
+            ("api == 1", "unexpected symbol near '=='", Some(5)),
+            ("a = = 1", "unexpected symbol near '='", None),
+            ("return 5", "returned 5 (an integer)", None),
+            ("return ''", "there is no ''", None),
+        ] {
+            assert_eq!(column(line, message), expected, "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_mark_beyond_what_is_shown_of_a_line_is_left_out() {
+        let source = format!("{}x.foo", " ".repeat(200));
+        let text = Text { file: "x.lua", source: source.as_bytes() };
+        let failure = text.failure(FailureKind::Runtime, Some(1), "no field 'foo'", "");
+        assert_eq!(failure.column, Some(203));
+        assert!(!failure.to_string().contains('^'));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use mlua::{Error, Lua, LuaString, Result, Table};
+use mlua::{Error, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table};
 
 use shoal_core::{
     ids::ConnId,
@@ -19,12 +19,18 @@ use shoal_core::{
 };
 
 use crate::{
+    extreme::{self, End},
+    loader::short,
     sink::{LogLevel, MetricOperation, Outlet},
     suggest,
+    vm::{chunk_values, progress_values},
 };
 
 /// What `requires` and `shoal.has` know of.
-pub const FEATURES: [&str; 7] = ["choose", "labels", "log", "metric", "params", "score", "state"];
+pub const FEATURES: [&str; 11] = [
+    "choose", "events", "labels", "log", "metric", "migrate", "order", "params", "score", "slots",
+    "state",
+];
 
 /// The longest text of `shoal.glob`, bytes: with the pattern it bounds the work.
 const GLOB_TEXT_LEN_MAX: usize = 4096;
@@ -48,6 +54,24 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Notes the open candidates of a chunk, and counts them.
+    pub(crate) fn open(&mut self, chunk: usize) -> usize {
+        self.open.clear();
+        if let Some(table) = &self.table {
+            self.open.extend(table.open_candidates(chunk));
+        }
+        self.open.len()
+    }
+
+    /// `choose(ctx, peers), torrent 3f9a07c1…, chunk 118, 41 candidates`.
+    pub(crate) fn place(&self, entry: &str, chunk: usize) -> String {
+        let Some(table) = &self.table else { return entry.to_owned() };
+        let (torrent, piece) = (short(table.download.id), table.chunks[chunk].piece.0);
+        let count = self.open.len();
+        let noun = if count == 1 { "candidate" } else { "candidates" };
+        format!("{entry}, torrent {torrent}…, chunk {piece}, {count} {noun}")
+    }
+
     /// What a native policy would choose: an index into the table's peers. `among` narrows the
     /// candidates to these connections.
     pub(crate) fn native(&mut self, native: Native, among: Option<&[ConnId]>) -> Option<usize> {
@@ -61,7 +85,7 @@ impl Live {
     }
 }
 
-/// The functions that `sandbox.lua` takes as its argument.
+/// The functions that the sandbox takes as its argument.
 pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, seed: u64) -> Result<Table> {
     let host = lua.create_table()?;
     host.raw_set("seed_high", i64::from_ne_bytes(seed.to_ne_bytes()))?;
@@ -99,6 +123,30 @@ pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, seed: u64) -> Result<Tab
         builtin(&mut live.live.borrow_mut(), &name.to_string_lossy(), among.as_ref())
     };
     host.raw_set("builtin", lua.create_function(builtin)?)?;
+    let live = Rc::clone(shared);
+    let chunk = move |lua: &Lua, at: usize| {
+        let live = live.live.borrow();
+        let chunk = live.table.as_ref().and_then(|table| table.chunks.get(at));
+        chunk.map_or_else(|| Ok(MultiValue::new()), |chunk| chunk_values(chunk).into_lua_multi(lua))
+    };
+    host.raw_set("chunk", lua.create_function(chunk)?)?;
+    let live = Rc::clone(shared);
+    let progress = move |lua: &Lua, ()| {
+        let live = live.live.borrow();
+        let table = live.table.as_ref();
+        let values = table.map(|table| progress_values(&table.download, table.now));
+        values.map_or_else(|| Ok(MultiValue::new()), |values| values.into_lua_multi(lua))
+    };
+    host.raw_set("progress", lua.create_function(progress)?)?;
+    let live = Rc::clone(shared);
+    let extreme = move |_: &Lua, (most, field): (bool, LuaString)| {
+        let which = if most { ("argmax", End::Most) } else { ("argmin", End::Least) };
+        let live = live.live.borrow();
+        let Some(table) = &live.table else { return Ok(None) };
+        let found = extreme::extreme(&table.peers, &live.open, which, &field.as_bytes());
+        found.map_err(Error::runtime)
+    };
+    host.raw_set("extreme", lua.create_function(extreme)?)?;
     Ok(host)
 }
 

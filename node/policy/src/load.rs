@@ -1,34 +1,32 @@
 //! From a source to a policy that may decide: size, compile, top level, shape, parameters,
-//! `requires`, `init`, dry run (§4 of the contract). Never here: a real decision's consequences.
+//! `requires`, `init`, dry run, kept states (§4 of the contract). Never here: a real decision's
+//! consequences.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
-
-use mlua::Value;
+use std::{collections::BTreeMap, time::Duration};
 
 use shoal_core::{
-    ids::ConnId,
-    policy::{
-        Consultation,
-        native::{Cursor, Native},
-    },
-    rng::Rng,
+    ids::InfoHash,
+    policy::{Consultation, Happening, Report},
 };
 
 use crate::{
-    budget::{Budget, DECISION_BUDGET, LOAD_BUDGET, SOURCE_LEN_MAX},
-    failure::{Diagnostics, Failure, FailureKind, Text},
-    host::{Live, Shared},
-    sandbox::{Meter, Sandbox, guarded},
+    budget::{Budget, LOAD_BUDGET, SOURCE_LEN_MAX},
+    failure::{Diagnostics, Failure, FailureKind},
+    loader::{At, Decision, Loader, placed},
+    sandbox::guarded,
     script::Script,
-    shape::{Entry, Shape, TOP_LEVEL},
+    shape::{Entry, Event, Shape},
     shipped,
-    sink::{Outlet, Sink, sanitised},
+    sink::{Sink, sanitised},
+    state::{self, KeptStates, NotPlain, Plain},
     synthetic,
-    vm::{Said, Vm},
+    vm::{Place, Scores, Vm},
 };
 
 /// The longest reason that is kept, bytes.
 pub const REASON_LEN_MAX: usize = 200;
+/// The most states of which it is said one by one that they were dropped.
+const DROPPED_LISTED_MAX: usize = 8;
 
 /// A policy's source and all that it takes to load it. `Send`: a [`Script`] is not, so this is
 /// what travels to the thread that will own it.
@@ -44,14 +42,18 @@ pub struct ScriptSource {
     pub settings: BTreeMap<String, String>,
     /// The seed of everything random in it.
     pub seed: u64,
+    /// What its predecessor kept ([`Script::keep`]): restored where the version is the same, brought
+    /// up by `migrate` where it is higher, else dropped with a warning.
+    pub kept: KeptStates,
 }
 
 impl ScriptSource {
-    /// A source without settings, of seed 0.
+    /// A source without settings and kept states, of seed 0.
     #[must_use]
     pub fn new(name: &str, file: &str, source: &[u8]) -> Self {
         let (name, file, source) = (name.to_owned(), file.to_owned(), source.to_vec());
-        Self { name, file, source, settings: BTreeMap::new(), seed: 0 }
+        let (settings, kept) = (BTreeMap::new(), KeptStates::default());
+        Self { name, file, source, settings, seed: 0, kept }
     }
 
     /// A shipped script by its name, without settings, of seed 0.
@@ -62,239 +64,222 @@ impl ScriptSource {
     }
 
     /// Loads the policy: compiles it, runs its top level, checks its shape, its parameters and what
-    /// it requires, calls its `init` and asks it for decisions over made-up candidates. The policy
-    /// that comes out has seen none of that: it is in a fresh VM.
+    /// it requires, calls its `init`, asks it for decisions over made-up candidates and tells it of
+    /// made-up events. The policy that comes out has seen none of that: it is in a fresh VM, with
+    /// the states that were kept.
     ///
     /// # Errors
     /// Everything found wrong in the step that failed.
-    pub fn load(self, budget: Box<dyn Budget>, sink: Box<dyn Sink>) -> Result<Script, Diagnostics> {
+    pub fn load(
+        mut self,
+        budget: Box<dyn Budget>,
+        sink: Box<dyn Sink>,
+    ) -> Result<Script, Diagnostics> {
         let policy = sanitised(self.name.as_bytes(), REASON_LEN_MAX);
+        let kept = std::mem::take(&mut self.kept);
         let mut loader = Loader::new(self, budget, sink);
         loader.shared.outlet.borrow_mut().mute(true);
-        let loaded = loader.tried();
+        let loaded = tried(&mut loader).and_then(|(mut warnings, version)| {
+            let kept = brought_up(&mut loader, kept, version, &mut warnings)?;
+            Ok((kept, warnings))
+        });
         loader.shared.outlet.borrow_mut().mute(false);
         loaded
-            .and_then(|warnings| {
-                let (vm, shape) = loader.build()?;
+            .and_then(|(kept, mut warnings)| {
+                let (mut vm, shape) = loader.build(Scores::Dropped)?;
+                if let Err(failure) = restore(&loader, &mut vm, &kept) {
+                    warnings.push(*failure);
+                    vm = loader.build(Scores::Dropped)?.0;
+                }
                 Ok((vm, shape, warnings))
             })
             .map_err(|errors| Diagnostics { policy, errors, warnings: Vec::new() })
-            .map(|(vm, shape, warnings)| Script::new(loader, vm, shape, warnings))
+            .map(|(vm, shape, warnings)| Script::new(loader, vm, &shape, warnings))
     }
 }
 
-/// Builds VMs of one source, and knows how their errors read.
-pub(crate) struct Loader {
-    pub(crate) source: ScriptSource,
-    pub(crate) shared: Rc<Shared>,
-    pub(crate) meter: Rc<Meter>,
-    rng: Rng,
-}
-
-impl Loader {
-    fn new(source: ScriptSource, budget: Box<dyn Budget>, sink: Box<dyn Sink>) -> Self {
-        let mut rng = Rng::new(source.seed);
-        let live =
-            Live { table: None, open: Vec::new(), rng: rng.fork(), cursor: Cursor::default() };
-        let shared = Shared { live: RefCell::new(live), outlet: RefCell::new(Outlet::new(sink)) };
-        Self { source, shared: Rc::new(shared), meter: Rc::new(Meter::new(budget)), rng }
+/// Builds the policy once and tries it out; gives the warnings and its version.
+fn tried(loader: &mut Loader) -> Result<(Vec<Failure>, i64), Vec<Failure>> {
+    let len = loader.source.source.len();
+    if len > SOURCE_LEN_MAX {
+        let message = format!("the source has {len} bytes; at most {SOURCE_LEN_MAX}");
+        return Err(vec![loader.text().failure(FailureKind::Size, None, &message, "")]);
     }
-
-    fn text(&self) -> Text<'_> {
-        Text { file: &self.source.file, source: &self.source.source }
-    }
-
-    /// Builds the policy once and tries it out; gives the warnings.
-    fn tried(&mut self) -> Result<Vec<Failure>, Vec<Failure>> {
-        let len = self.source.source.len();
-        if len > SOURCE_LEN_MAX {
-            let message = format!("the source has {len} bytes; at most {SOURCE_LEN_MAX}");
-            return Err(vec![self.text().failure(FailureKind::Size, None, &message, "")]);
+    let (mut vm, shape) = loader.build(Scores::Dropped)?;
+    let mut warnings = Vec::new();
+    let name = if matches!(shape.entry, Entry::Score(_)) { SCORE } else { CHOOSE };
+    for (candidates, consultation) in synthetic::consultations() {
+        let empty = consultation.peers.is_empty();
+        let place = format!("the dry run: {name}, {candidates}");
+        match try_decision(loader, &mut vm, consultation, &place) {
+            Ok(()) => {}
+            Err(failure) if !empty => return Err(vec![*failure]),
+            // A swarm without candidates is never put before a policy, so it may answer 1; it
+            // should not break on it.
+            Err(failure) if failure.kind == FailureKind::Contract => {}
+            Err(failure) if failure.kind == FailureKind::Runtime => warnings.push(*failure),
+            Err(failure) => return Err(vec![*failure]),
         }
-        let (mut vm, shape) = self.build()?;
-        let mut warnings = shape.warnings;
-        let name = if matches!(shape.entry, Entry::Score(_)) { SCORE } else { CHOOSE };
-        for (candidates, consultation) in synthetic::consultations() {
-            let empty = consultation.peers.is_empty();
-            let place = format!("the dry run: {name}, {candidates}");
-            let tried = self.try_out(&mut vm, consultation, &place);
-            match tried {
-                Ok(()) => {}
-                Err(failure) if !empty => return Err(vec![*failure]),
-                // A swarm without candidates is never put before a policy, so it may answer 1; it
-                // should not break on it.
-                Err(failure) if failure.kind == FailureKind::Contract => {}
-                Err(failure) if failure.kind == FailureKind::Runtime => warnings.push(*failure),
-                Err(failure) => return Err(vec![*failure]),
+    }
+    loader.shared.live.borrow_mut().table = None;
+    for report in synthetic::reports() {
+        try_report(loader, &mut vm, &shape, &report).map_err(|failure| vec![*failure])?;
+    }
+    Ok((warnings, shape.version))
+}
+
+fn try_decision(
+    loader: &Loader,
+    vm: &mut Vm,
+    consultation: Consultation,
+    place: &str,
+) -> Result<(), Box<Failure>> {
+    {
+        let mut live = loader.shared.live.borrow_mut();
+        live.open.clone_from(&consultation.chunks[0].candidates);
+        live.table = Some(consultation);
+    }
+    loader.refresh(vm)?;
+    if !vm.decides() {
+        return Ok(());
+    }
+    match loader.ask(vm, 0, &|| place.to_owned())? {
+        Decision::Chosen { .. } | Decision::Abstained | Decision::Deferred(_) => Ok(()),
+    }
+}
+
+fn try_report(
+    loader: &Loader,
+    vm: &mut Vm,
+    shape: &Shape,
+    report: &Report,
+) -> Result<(), Box<Failure>> {
+    let at = At { id: report.download.id, what: &report.what, before: "the dry run: " };
+    loader.begin(vm, &report.download, report.now)?;
+    loader.happened(vm, &report.what)?;
+    if let Some(event) = Event::of(&report.what).filter(|event| shape.on.contains_key(event)) {
+        loader.tell(vm, event, &at)?;
+    }
+    if let Happening::Tick { peers } = &report.what {
+        if shape.order.is_some() {
+            loader.order(vm, &at)?;
+        }
+        if shape.slots.is_some() {
+            loader.slots(vm, peers, &at, &mut Vec::new())?;
+        }
+    }
+    Ok(())
+}
+
+/// The kept states in the shape of this version of the policy.
+///
+/// # Errors
+/// The source, which was built before, could not be built again.
+fn brought_up(
+    loader: &mut Loader,
+    mut kept: KeptStates,
+    version: i64,
+    warnings: &mut Vec<Failure>,
+) -> Result<KeptStates, Vec<Failure>> {
+    let text = loader.text();
+    let strange: Vec<_> = kept.states.iter().filter(|(_, plain)| !plain.is_bounded()).collect();
+    if !strange.is_empty() {
+        let message = format!("{} dropped: not plain data within limits", states(strange.len()));
+        warnings.push(text.failure(FailureKind::Contract, None, &message, STATES));
+        kept.states.retain(|_, plain| plain.is_bounded());
+    }
+    if kept.states.is_empty() || kept.version == version {
+        return Ok(KeptStates { version, ..kept });
+    }
+    let from = kept.version;
+    let count = states(kept.states.len());
+    let line = text.line_of_key("version");
+    let drop = |why: &str| {
+        let message =
+            format!("{count} of version {from} dropped: the policy has version {version}{why}");
+        text.failure(FailureKind::Contract, line, &message, STATES)
+    };
+    if version < from {
+        warnings.push(drop(""));
+        return Ok(KeptStates { version, states: BTreeMap::new() });
+    }
+    let without = drop(" and no migrate");
+    let (vm, shape) = loader.build(Scores::Dropped)?;
+    if shape.migrate.is_none() {
+        warnings.push(without);
+        return Ok(KeptStates { version, states: BTreeMap::new() });
+    }
+    Ok(KeptStates { version, states: migrated(loader, vm, kept, warnings)? })
+}
+
+/// Calls `migrate` for every state, within one budget for all of them.
+fn migrated(
+    loader: &mut Loader,
+    mut vm: Vm,
+    kept: KeptStates,
+    warnings: &mut Vec<Failure>,
+) -> Result<BTreeMap<InfoHash, Plain>, Vec<Failure>> {
+    let mut states = BTreeMap::new();
+    let mut dropped = 0;
+    let mut spent = Duration::ZERO;
+    for (id, plain) in kept.states {
+        let left = LOAD_BUDGET.saturating_sub(spent);
+        loader.meter.start(left);
+        let lines = vm.lines(Place::Migrate);
+        let place = placed(Place::Migrate, id, "");
+        let migrated = guarded(|| Ok(vm.migrate(&plain, kept.version)));
+        let failure = match migrated {
+            Ok(Ok(plain)) => {
+                states.insert(id, plain);
+                spent += loader.meter.spent();
+                continue;
             }
-        }
-        Ok(warnings)
-    }
-
-    fn try_out(
-        &self,
-        vm: &mut Vm,
-        consultation: Consultation,
-        place: &str,
-    ) -> Result<(), Box<Failure>> {
-        {
-            let mut live = self.shared.live.borrow_mut();
-            live.open = consultation.chunks[0].candidates.clone();
-            live.table = Some(consultation);
-        }
-        self.refresh(vm)?;
-        match self.ask(vm, 0, &|| place.to_owned())? {
-            Decision::Chosen { .. } | Decision::Abstained | Decision::Deferred(_) => Ok(()),
-        }
-    }
-
-    /// A fresh VM with the policy in it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the source.
-    pub(crate) fn build(&mut self) -> Result<(Vm, Shape), Vec<Failure>> {
-        let seed = self.rng.u64();
-        self.meter.start(LOAD_BUDGET);
-        let failed = |error: &mlua::Error| vec![*self.failed(error, TOP_LEVEL, None, LOAD_BUDGET)];
-        let sandbox = guarded(|| Sandbox::new(&self.shared, &self.meter, seed))
-            .map_err(|error| failed(&error))?;
-        let compiled = guarded(|| sandbox.compile(&self.source.source));
-        let main = compiled.map_err(|error| {
-            let mut failures = failed(&error);
-            // Lua calls it a run-time error where the source nests too deeply.
-            for failure in failures.iter_mut().filter(|f| f.kind == FailureKind::Runtime) {
-                failure.kind = FailureKind::Syntax;
+            Ok(Err(NotPlain::Value(message))) => loader.broken(&message, lines, &place),
+            Ok(Err(NotPlain::Lua(error))) | Err(error) => {
+                loader.failed(&error, &place, lines, LOAD_BUDGET)
             }
-            failures
-        })?;
-        let returned: Value = guarded(|| main.call(())).map_err(|error| failed(&error))?;
-        let shape = Shape::read(&returned, &self.source.settings, &self.text())?;
-        let vm = guarded(|| Vm::new(sandbox, &shape)).map_err(|error| failed(&error))?;
-        Ok((vm, shape))
-    }
-
-    /// Makes the tables say what the consultation says, and calls `init` where it is due.
-    ///
-    /// # Errors
-    /// `init` failed, or there was no memory for the tables.
-    pub(crate) fn refresh(&self, vm: &mut Vm) -> Result<(), Box<Failure>> {
-        self.meter.start(LOAD_BUDGET);
-        let (due, torrent) = {
-            let live = self.shared.live.borrow();
-            let Some(table) = &live.table else { return Ok(()) };
-            let due = guarded(|| vm.refresh(table))
-                .map_err(|error| self.failed(&error, TABLES, None, LOAD_BUDGET))?;
-            (due, table.torrent)
         };
-        if due {
-            self.meter.start(LOAD_BUDGET);
-            guarded(|| vm.init()).map_err(|error| {
-                vm.forget(torrent);
-                self.failed(&error, INIT, vm.init_lines, LOAD_BUDGET)
-            })?;
+        spent += loader.meter.spent();
+        if matches!(failure.kind, FailureKind::Budget | FailureKind::Memory) {
+            vm = loader.build(Scores::Dropped)?.0;
         }
-        Ok(())
-    }
-
-    /// Asks for one decision; the open candidates and the table are in [`Shared::live`].
-    ///
-    /// # Errors
-    /// The script failed or broke its contract.
-    pub(crate) fn ask(
-        &self,
-        vm: &mut Vm,
-        chunk: usize,
-        place: &dyn Fn() -> String,
-    ) -> Result<Decision, Box<Failure>> {
-        self.meter.start(DECISION_BUDGET);
-        let failed =
-            |error: &mlua::Error, lines| self.failed(error, &place(), lines, DECISION_BUDGET);
-        let count = {
-            let live = self.shared.live.borrow();
-            let Some(table) = &live.table else { return Ok(Decision::Abstained) };
-            guarded(|| vm.present(&table.chunks[chunk], &live.open))
-                .map_err(|error| failed(&error, None))?;
-            live.open.len()
-        };
-        let said = guarded(|| vm.decide(count)).map_err(|error| failed(&error, vm.entry_lines))?;
-        match said {
-            Said::Chosen(conn, second) => self.candidate(conn).map_or_else(
-                || {
-                    let message = "returned a peer that is not a candidate of this chunk";
-                    Err(self.broken(message, vm, &place()))
-                },
-                |peer| Ok(Decision::Chosen { peer, reason: reason(&second) }),
-            ),
-            Said::Abstained => Ok(Decision::Abstained),
-            Said::Deferred(ms) => Ok(Decision::Deferred(ms)),
-            Said::Broken(message) => Err(self.broken(&message, vm, &place())),
+        dropped += 1;
+        if dropped <= DROPPED_LISTED_MAX {
+            let message = format!("its state is dropped: {}", failure.message);
+            warnings.push(Failure { message, ..*failure });
         }
     }
-
-    /// The default policy's choice among the open candidates.
-    pub(crate) fn default(&self) -> Option<usize> {
-        self.shared.live.borrow_mut().native(Native::LowestUploaded, None)
+    if dropped > DROPPED_LISTED_MAX {
+        let more = format!("{} more dropped", self::states(dropped - DROPPED_LISTED_MAX));
+        warnings.push(loader.text().failure(FailureKind::Contract, None, &more, STATES));
     }
-
-    /// Everything that is wrong, as one failure of a decision.
-    pub(crate) fn first(&self, failures: Vec<Failure>) -> Box<Failure> {
-        let first = failures.into_iter().next().unwrap_or_else(|| {
-            self.text().failure(FailureKind::Runtime, None, "it could not be loaded", TOP_LEVEL)
-        });
-        Box::new(first)
-    }
-
-    fn candidate(&self, conn: ConnId) -> Option<usize> {
-        let live = self.shared.live.borrow();
-        let table = live.table.as_ref()?;
-        live.open.iter().map(|c| c.peer).find(|&peer| table.peers[peer].conn == conn)
-    }
-
-    fn broken(&self, message: &str, vm: &Vm, place: &str) -> Box<Failure> {
-        let line = vm.entry_lines.map(|(first, _)| first);
-        Box::new(self.text().failure(FailureKind::Contract, line, message, place))
-    }
-
-    fn failed(
-        &self,
-        error: &mlua::Error,
-        place: &str,
-        lines: Option<(u32, u32)>,
-        allowance: Duration,
-    ) -> Box<Failure> {
-        let Some(line) = self.meter.exhausted() else {
-            return Box::new(self.text().raised(error, place, lines));
-        };
-        let message = format!("it ran longer than its budget of {} ms", allowance.as_millis());
-        let line = line.or(lines.map(|(first, _)| first));
-        Box::new(self.text().failure(FailureKind::Budget, line, &message, place))
-    }
+    Ok(states)
 }
 
-/// What a script decided.
-pub(crate) enum Decision {
-    /// This peer, an index into the table's.
-    Chosen {
-        peer: usize,
-        reason: Option<String>,
-    },
-    Abstained,
-    /// The milliseconds it named.
-    Deferred(Option<f64>),
+/// Puts the kept states in a VM.
+///
+/// # Errors
+/// They find no room there; the VM is not to be used.
+fn restore(loader: &Loader, vm: &mut Vm, kept: &KeptStates) -> Result<(), Box<Failure>> {
+    loader.meter.start(LOAD_BUDGET);
+    for (id, plain) in &kept.states {
+        let put = guarded(|| state::put(&vm.sandbox.lua, plain));
+        let Ok(mlua::Value::Table(table)) = put else {
+            let message = format!("{} dropped: no memory for them", states(kept.states.len()));
+            let failure = loader.text().failure(FailureKind::Memory, None, &message, STATES);
+            return Err(Box::new(failure));
+        };
+        vm.states.insert(*id, table);
+    }
+    Ok(())
+}
+
+fn states(count: usize) -> String {
+    if count == 1 { "1 state is".to_owned() } else { format!("{count} states are") }
 }
 
 /// How the functions are written in messages.
 pub(crate) const CHOOSE: &str = "choose(ctx, peers)";
 pub(crate) const SCORE: &str = "score(ctx, peer)";
-const INIT: &str = "init(ctx)";
-const TABLES: &str = "the tables of its peers";
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "only text and numbers are reasons")]
-fn reason(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(sanitised(&text.as_bytes(), REASON_LEN_MAX)),
-        Value::Integer(n) => Some(n.to_string()),
-        Value::Number(n) => Some(n.to_string()),
-        _ => None,
-    }
-}
+/// Where it is said that states are dropped.
+const STATES: &str = "ctx.state";

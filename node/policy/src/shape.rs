@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use mlua::{Function, LuaString, Table, Value};
 
+use shoal_core::policy::{Happening, Hooks};
+
 use crate::{
     failure::{Failure, FailureKind, Text},
     host::FEATURES,
@@ -29,11 +31,8 @@ const KEYS: [&str; 13] = [
     "slots",
     "version",
 ];
-/// The events of `on`.
-const EVENTS: [&str; 6] =
-    ["chunk_done", "chunk_failed", "finished", "peer_added", "peer_removed", "tick"];
-/// The functions that are checked but that nothing calls.
-const UNCALLED: [&str; 4] = ["migrate", "on", "order", "slots"];
+/// The most keys of `on` that are looked at.
+const EVENTS_LISTED_MAX: usize = 16;
 /// The longest name of a policy, bytes.
 const NAME_LEN_MAX: usize = 64;
 /// The longest description, bytes.
@@ -46,8 +45,59 @@ pub(crate) struct Shape {
     pub(crate) version: i64,
     pub(crate) params: Vec<Param>,
     pub(crate) entry: Entry,
+    pub(crate) order: Option<Function>,
+    pub(crate) slots: Option<Function>,
     pub(crate) init: Option<Function>,
-    pub(crate) warnings: Vec<Failure>,
+    pub(crate) migrate: Option<Function>,
+    pub(crate) on: BTreeMap<Event, Function>,
+}
+
+/// An event that a policy may have a function for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Event {
+    ChunkDone,
+    ChunkFailed,
+    Finished,
+    PeerAdded,
+    PeerRemoved,
+    Tick,
+}
+
+impl Event {
+    /// Every event, in order of name.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ChunkDone,
+        Self::ChunkFailed,
+        Self::Finished,
+        Self::PeerAdded,
+        Self::PeerRemoved,
+        Self::Tick,
+    ];
+
+    /// Its key in `on`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ChunkDone => "chunk_done",
+            Self::ChunkFailed => "chunk_failed",
+            Self::Finished => "finished",
+            Self::PeerAdded => "peer_added",
+            Self::PeerRemoved => "peer_removed",
+            Self::Tick => "tick",
+        }
+    }
+
+    /// The event that a happening is, where it is one.
+    pub(crate) const fn of(what: &Happening) -> Option<Self> {
+        match what {
+            Happening::Phase { .. } => None,
+            Happening::Tick { .. } => Some(Self::Tick),
+            Happening::ChunkDone { .. } => Some(Self::ChunkDone),
+            Happening::ChunkFailed { .. } => Some(Self::ChunkFailed),
+            Happening::PeerAdded { .. } => Some(Self::PeerAdded),
+            Happening::PeerRemoved { .. } => Some(Self::PeerRemoved),
+            Happening::Finished => Some(Self::Finished),
+        }
+    }
 }
 
 /// The function that decides.
@@ -81,6 +131,10 @@ impl Shape {
         reader.keys(table);
         reader.api(table);
         let shape = Self {
+            order: reader.function(table, "order"),
+            slots: reader.function(table, "slots"),
+            migrate: reader.function(table, "migrate"),
+            on: reader.events(table),
             name: reader.string(table, "name", NAME_LEN_MAX),
             description: reader
                 .string(table, "description", DESCRIPTION_LEN_MAX)
@@ -89,10 +143,39 @@ impl Shape {
             params: reader.params(table, settings),
             entry: reader.entry(table),
             init: reader.function(table, "init"),
-            warnings: reader.uncalled(table),
         };
         reader.requires(table);
         if reader.errors.is_empty() { Ok(shape) } else { Err(reader.errors) }
+    }
+
+    /// Which functions it is told and asked through.
+    pub(crate) fn hooks(&self) -> Hooks {
+        let on = |event| self.on.contains_key(&event);
+        Hooks {
+            decides: !matches!(self.entry, Entry::Nothing),
+            order: self.order.is_some(),
+            slots: self.slots.is_some(),
+            chunk_done: on(Event::ChunkDone),
+            chunk_failed: on(Event::ChunkFailed),
+            peer_added: on(Event::PeerAdded),
+            peer_removed: on(Event::PeerRemoved),
+            tick: on(Event::Tick),
+            finished: on(Event::Finished),
+        }
+    }
+
+    /// The names of its functions, as messages call them.
+    pub(crate) fn functions(&self) -> Vec<String> {
+        let named = [
+            ("choose", matches!(self.entry, Entry::Choose(_))),
+            ("score", matches!(self.entry, Entry::Score(_))),
+            ("order", self.order.is_some()),
+            ("slots", self.slots.is_some()),
+            ("init", self.init.is_some()),
+            ("migrate", self.migrate.is_some()),
+        ];
+        let plain = named.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+        plain.chain(self.on.keys().map(|event| format!("on.{}", event.name()))).collect()
     }
 }
 
@@ -130,8 +213,11 @@ impl Reader<'_> {
             version: 1,
             params,
             entry: Entry::Choose(choose),
+            order: None,
+            slots: None,
             init: None,
-            warnings: Vec::new(),
+            migrate: None,
+            on: BTreeMap::new(),
         })
     }
 
@@ -273,41 +359,44 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks the keys that nothing calls, and warns of each.
-    fn uncalled(&mut self, table: &Table) -> Vec<Failure> {
-        let mut warnings = Vec::new();
-        for key in UNCALLED {
-            let there = match table.raw_get::<Value>(key) {
-                Ok(Value::Table(events)) if key == "on" => self.events(&events),
-                Ok(Value::Nil) | Err(_) => false,
-                Ok(_) => self.function(table, key).is_some(),
-            };
-            if there {
-                let line = self.text.line_of_key(key);
-                let message = format!("'{key}' has no effect: this node does not call it");
-                warnings.push(self.text.failure(FailureKind::Shape, line, &message, TOP_LEVEL));
+    /// The functions of `on`.
+    fn events(&mut self, table: &Table) -> BTreeMap<Event, Function> {
+        let mut functions = BTreeMap::new();
+        let listed = match table.raw_get::<Value>("on") {
+            Ok(Value::Nil) => return functions,
+            Ok(Value::Table(listed)) => listed,
+            Ok(value) => {
+                self.shape("on", &format!("on is of type {}, not a table", value.type_name()));
+                return functions;
             }
-        }
-        warnings
-    }
-
-    fn events(&mut self, events: &Table) -> bool {
+            Err(error) => {
+                self.shape("on", &error.to_string());
+                return functions;
+            }
+        };
         let mut found = Vec::new();
-        for (key, value) in events.pairs::<Value, Value>().flatten() {
+        for (key, value) in listed.pairs::<Value, Value>().flatten() {
             let name = key.as_string().map(LuaString::to_string_lossy);
-            let name = name.unwrap_or_else(|| format!("[{}]", key.type_name()));
-            found.push((name, value.is_function()));
-        }
-        found.sort();
-        for (name, is_function) in found.iter().take(16) {
-            let shown = sanitised(name.as_bytes(), NAME_LEN_MAX);
-            if !EVENTS.contains(&name.as_str()) {
-                let hint = suggest::hint(name, EVENTS);
-                self.shape(name, &format!("unknown event '{shown}'{hint}"));
-            } else if !is_function {
-                self.shape(name, &format!("on.{shown} is not a function"));
+            found.push((name.unwrap_or_else(|| format!("[{}]", key.type_name())), value));
+            if found.len() > EVENTS_LISTED_MAX {
+                self.shape("on", "on has too many keys");
+                return functions;
             }
         }
-        true
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, value) in found {
+            let shown = sanitised(name.as_bytes(), NAME_LEN_MAX);
+            match (Event::ALL.into_iter().find(|event| event.name() == name), value) {
+                (Some(event), Value::Function(function)) => {
+                    functions.insert(event, function);
+                }
+                (Some(_), _) => self.shape(&name, &format!("on.{shown} is not a function")),
+                (None, _) => {
+                    let hint = suggest::hint(&name, Event::ALL.map(Event::name));
+                    self.shape(&name, &format!("unknown event '{shown}'{hint}"));
+                }
+            }
+        }
+        functions
     }
 }

@@ -23,6 +23,10 @@ pub struct Counters {
     pub bypassed: u64,
     /// Decisions that took longer than [`crate::budget::DECISION_SLOW`].
     pub slow: u64,
+    /// Functions other than the one that decides that were called: of events, `order`, `slots`.
+    pub events: u64,
+    /// Those of [`Self::errors`] that came up there: no decision fell back on the default.
+    pub event_errors: u64,
     /// Times that its VM was built anew after an error of budget or memory.
     pub rebuilt: u64,
     /// It failed, by kind.
@@ -35,11 +39,12 @@ impl Counters {
     /// Decisions that the default made although the policy had not abstained.
     #[must_use]
     pub fn fallbacks(&self) -> u64 {
-        self.errors.total() + self.bypassed + self.starved
+        let failed = self.errors.total().saturating_sub(self.event_errors);
+        failed + self.bypassed + self.starved
     }
 }
 
-/// Failed decisions by kind.
+/// Failed calls by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Errors {
     /// It raised an error.
@@ -120,8 +125,10 @@ impl Latency {
 /// The last error of a policy, and how often it came in a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastError {
-    /// The error, as it came last.
+    /// The error, as it came first.
     pub failure: Failure,
+    /// What it ended.
+    pub during: During,
     /// How often it came since `first`: the same kind at the same line.
     pub count: u64,
     /// When it came first.
@@ -130,21 +137,36 @@ pub struct LastError {
     pub last: Timestamp,
 }
 
+/// What a policy was doing when it failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum During {
+    /// It decided: the default did instead.
+    Decision,
+    /// It was told of an event, or asked for `order` or `slots`: nothing came of it.
+    Event,
+}
+
 impl LastError {
     /// The last error after `failure`: one more of the same, or a new one.
-    pub(crate) fn after(before: Option<Self>, failure: Failure, now: Timestamp) -> Self {
+    pub(crate) fn after(
+        before: Option<Self>,
+        failure: Failure,
+        during: During,
+        now: Timestamp,
+    ) -> Self {
         let same = before.filter(|before| {
-            (before.failure.kind, before.failure.line) == (failure.kind, failure.line)
+            (before.failure.kind, before.failure.line, before.during)
+                == (failure.kind, failure.line, during)
         });
         match same {
-            Some(before) => Self { failure, count: before.count + 1, last: now, ..before },
-            None => Self { failure, count: 1, first: now, last: now },
+            Some(before) => Self { count: before.count + 1, last: now, ..before },
+            None => Self { failure, during, count: 1, first: now, last: now },
         }
     }
 }
 
 /// What a policy is and has done.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Status {
     /// Its name.
     pub name: String,
@@ -152,6 +174,10 @@ pub struct Status {
     pub file: String,
     /// SHA-1 of its source, hexadecimal.
     pub hash: String,
+    /// The names of its functions: `choose`, `order`, `on.tick`.
+    pub functions: Vec<String>,
+    /// The version of the shape of its state.
+    pub version: i64,
     /// What it did.
     pub counters: Counters,
     /// Until when it is bypassed, where its breaker tripped.
@@ -182,10 +208,14 @@ struct Report<'a> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LastError { failure, count, first, last } = self.error;
-        write!(f, "policy '{}' failed; the default policy decided instead", self.name)?;
+        let LastError { failure, during, count, first, last } = self.error;
+        write!(f, "policy '{}' failed", self.name)?;
+        match during {
+            During::Decision => f.write_str("; the default policy decided instead")?,
+            During::Event => f.write_str(" outside a decision")?,
+        }
         if *count > 1 {
-            write!(f, " ({count} times in {} s)", last.since(*first).as_secs())?;
+            write!(f, " (1st of {count} in {} s)", last.since(*first).as_secs())?;
         }
         write!(f, "\n{failure}")
     }

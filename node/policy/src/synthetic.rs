@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use shoal_core::{
-    ids::{ConnId, InfoHash, PeerId, PieceIndex, RoundId, TorrentId},
-    policy::{Candidate, ChunkView, Consultation, DownloadView, Labels, PeerView},
+    config::CANDIDATES_MAX,
+    ids::{ConnId, InfoHash, PeerId, PieceIndex, PolicyId, RoundId, TorrentId},
+    policy::{
+        Candidate, ChunkFault, ChunkView, Consultation, DownloadView, Happening, Labels, PeerView,
+        Report,
+    },
     time::Timestamp,
 };
 
@@ -19,14 +23,38 @@ pub(crate) fn consultations() -> [(&'static str, Consultation); 4] {
     ]
 }
 
+/// A dry run of what a policy is told beside decisions: one report of each kind.
+pub(crate) fn reports() -> [Report; 6] {
+    let Consultation { peers, chunks, download, policy, torrent, now, .. } =
+        consultation(8, Known::All);
+    let (peer, mut chunk) = (peers[3].clone(), chunks[0].clone());
+    chunk.candidates.clear();
+    let whats = [
+        Happening::PeerAdded { peer: peer.clone() },
+        Happening::Tick { peers },
+        Happening::ChunkDone {
+            peer: peer.clone(),
+            chunk: chunk.clone(),
+            bytes: u64::from(chunk.size),
+            took_us: 12_345,
+        },
+        Happening::ChunkFailed { peer: peer.clone(), chunk, fault: ChunkFault::Timeout },
+        Happening::PeerRemoved { peer },
+        Happening::Finished,
+    ];
+    whats.map(|what| Report { policy, torrent, now, download: download.clone(), what })
+}
+
 /// What is known of the peers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
+pub(crate) enum Known {
     All,
     Nothing,
 }
 
-fn consultation(count: u8, known: Known) -> Consultation {
+/// A consultation of one chunk over so many peers, at most [`CANDIDATES_MAX`], in order of id.
+pub(crate) fn consultation(count: usize, known: Known) -> Consultation {
+    let count = u16::try_from(count.min(CANDIDATES_MAX)).unwrap_or(u16::MAX);
     let peers = (0..count).map(|n| peer(n, known)).collect();
     let candidates = (0..usize::from(count))
         .map(|peer| Candidate { peer, tried: peer == 3 })
@@ -54,6 +82,7 @@ fn consultation(count: u8, known: Known) -> Consultation {
     };
     Consultation {
         round: RoundId(0),
+        policy: PolicyId(0),
         torrent: TorrentId(u32::MAX),
         now: Timestamp(2_000_000),
         download,
@@ -62,7 +91,8 @@ fn consultation(count: u8, known: Known) -> Consultation {
     }
 }
 
-fn peer(n: u8, known: Known) -> PeerView {
+fn peer(n: u16, known: Known) -> PeerView {
+    let low = n.to_be_bytes()[1];
     let wide = u64::from(n);
     let all = known == Known::All;
     let mut labels = Labels::new();
@@ -72,8 +102,8 @@ fn peer(n: u8, known: Known) -> PeerView {
     }
     PeerView {
         conn: ConnId(u64::MAX - wide),
-        id: PeerId([n; 20]),
-        addr: ([10, 0, 0, n], 7000).into(),
+        id: PeerId([low; 20]),
+        addr: ([10, 0, 0, low], 7000).into(),
         labels: Arc::new(labels),
         uploaded: if all { wide.wrapping_mul(7919) % 64 * 1_000_000 } else { 0 },
         downloaded: if all { wide * 500_000 } else { 0 },

@@ -204,7 +204,7 @@ async fn share(options: &DevOptions, dir: &Path, fleet: &mut Fleet) -> Result<Su
                 cause,
             })?;
             bar.done();
-            let policy = session.policy_status();
+            let policy = session.policy_status(crate::policy_host::Scope::Node);
             Ok::<_, DevError>((index, Leecher { name, done: ended, took, policy }))
         });
     }

@@ -135,33 +135,15 @@ fn megabytes_a_second(bytes: u64, took: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr};
+    use std::net::SocketAddr;
 
-    use shoal_core::session::view::ServedBy;
+    use shoal_core::{policy::native::Native, session::view::ServedBy};
 
     use super::*;
-    use crate::policy_host::PolicyState;
+    use crate::policy_host::Scope;
 
     fn policy() -> PolicyStatus {
-        PolicyStatus {
-            name: "lowest_uploaded".into(),
-            kind: PolicyKind::Native,
-            state: PolicyState::Active,
-            calls: 0,
-            chosen: 0,
-            abstained: 0,
-            deferred: 0,
-            errors: BTreeMap::new(),
-            fallbacks: 0,
-            p50_us: 0,
-            p99_us: 0,
-            memory_bytes: 0,
-            content_hash: String::new(),
-            last_error: None,
-            params: BTreeMap::new(),
-            log: Vec::new(),
-            description: String::new(),
-        }
+        PolicyStatus::natively(Native::LowestUploaded, Scope::Node)
     }
 
     fn summary(leechers: u16) -> Summary {

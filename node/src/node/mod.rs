@@ -35,12 +35,15 @@ use crate::{
     clock::Clock,
     config::{NodeConfig, TrackerConfig, value::ControlAddr},
     net::Rates,
+    policy_host::{Scope, workbench::Workbench},
     rpc::{
         context::{Context, Rooms},
         serve::{self, Serving},
         socket::Bound,
     },
-    session::{self, EventHub, Running, SessionHandle, SessionOptions, ShutdownReport},
+    session::{
+        self, EventHub, Running, SessionHandle, SessionOptions, ShutdownReport, handle::SetPolicy,
+    },
     tracker::{self, TrackerServer},
 };
 use begin::{Downloads, Wanted};
@@ -165,7 +168,8 @@ impl Parts {
         let listeners = config.control.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let session = self.session.as_ref().map(|running| running.handle.clone());
         if let (Some(session), Some(policy)) = (&session, policy) {
-            let set = session.set_policy(policy.choice).await;
+            let set =
+                session.set_policy(SetPolicy::deciding(Scope::Node, Some(policy.choice))).await;
             let set = set.map_err(|error| StartError::policy(policy.name, error))?;
             for warning in set.warnings {
                 tracing::warn!(warning, "policy");
@@ -209,7 +213,6 @@ impl Parts {
             rates: Rates::of(peer.upload_limit.0, peer.download_limit.0),
             advertise: config.advertise,
             labels: peer.label.clone(),
-            policy: None,
             clock,
         };
         let started = on(data.handle(), session::start(options)).await?;
@@ -248,6 +251,7 @@ impl Parts {
             control: listeners.iter().map(|bound| control_text(&bound.addr())).collect(),
             local_ip,
             roots: prepare::share_roots(config),
+            workbench: Workbench::default(),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         })

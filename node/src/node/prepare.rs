@@ -158,17 +158,17 @@ fn read_policy(peer: &PeerConfig) -> Result<Option<NamedPolicy>, StartError> {
     let path = Path::new(name);
     let refused = |cause| StartError::Policy { name: name.clone(), cause: Box::new(cause) };
     let choice = if name.contains('/') || path.is_file() {
-        let bytes = read_file(path, policy::SOURCE_LEN_MAX as u64);
+        let bytes = read_file(path, policy::choose::SOURCE_LEN_MAX as u64);
         let source = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
         let source = source.map_err(|cause| StartError::File {
             what: "--policy",
             path: path.to_owned(),
             cause,
         })?;
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        policy::sourced(source, file, peer.set.clone()).map_err(refused)?
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        policy::choose::watched(source, &absolute, peer.set.clone()).map_err(refused)?
     } else {
-        policy::named(name, peer.set.clone()).map_err(refused)?
+        policy::choose::named(name, peer.set.clone()).map_err(refused)?
     };
     Ok(Some(NamedPolicy { name: name.clone(), choice }))
 }

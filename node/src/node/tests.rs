@@ -174,7 +174,7 @@ async fn refusals_carry_their_reason_and_change_nothing() {
     let broken = api::set_policy_request::Policy::Source("return {".to_owned());
     let set = api::SetPolicyRequest { policy: Some(broken), ..Default::default() };
     assert_eq!(reason(&policies.set_policy(set).await.unwrap_err()), "BAD_POLICY");
-    let status = policies.get_policy(api::GetPolicyRequest {}).await.unwrap().into_inner();
+    let status = policies.get_policy(api::GetPolicyRequest::default()).await.unwrap().into_inner();
     assert_eq!(status.status.unwrap().name, "lowest_uploaded", "the old one stays");
     swarm.end().await;
 }

@@ -1,20 +1,19 @@
-//! The host against deciders that the test holds in its hand, and against real scripts.
+//! The host against policies that the test holds in its hand, and against real scripts.
 
 use std::{
     net::SocketAddr,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, channel},
 };
 
 use shoal_core::{
     ids::{ConnId, InfoHash, PeerId, PieceIndex, TorrentId},
-    policy::{Candidate, ChunkView, DownloadView, PeerView},
+    policy::{Candidate, ChunkView, DownloadView, Happening, PeerView},
 };
-use shoal_policy::status::Status;
 
 use super::{
     super::{
-        ScriptKind,
-        thread::{Decider, Loaded},
+        PolicyLoaded, PolicyNews, PolicyState, Role, ScriptChoice, ScriptKind,
+        held::{self, Hold},
     },
     *,
 };
@@ -22,13 +21,17 @@ use super::{
 /// How long a test waits for a thread before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn choice(source: &str) -> ScriptChoice {
-    ScriptChoice {
+/// The policy that tests put in force.
+const POLICY: PolicyId = PolicyId(1);
+
+fn choice(source: &str) -> PolicyChoice {
+    PolicyChoice::Script(ScriptChoice {
         name: "test.lua".into(),
         kind: ScriptKind::Custom,
         source: source.into(),
         params: BTreeMap::new(),
-    }
+        watched: None,
+    })
 }
 
 fn consultation(round: u64) -> Box<Consultation> {
@@ -63,6 +66,7 @@ fn consultation(round: u64) -> Box<Consultation> {
     };
     Box::new(Consultation {
         round: RoundId(round),
+        policy: POLICY,
         torrent: TorrentId(1),
         now: Timestamp(round * 1000),
         download: DownloadView {
@@ -79,48 +83,11 @@ fn consultation(round: u64) -> Box<Consultation> {
     })
 }
 
-/// Answers when the test says so.
-struct Held(Arc<Mutex<Receiver<()>>>);
-
-impl Decider for Held {
-    fn answer(&mut self, consultation: Consultation) -> Answer {
-        let _ = lock(&self.0).recv_timeout(PATIENCE);
-        let verdicts = vec![Verdict::Abstained; consultation.chunks.len()];
-        Answer { round: consultation.round, verdicts }
-    }
-
-    fn forget(&mut self, _torrent: TorrentId) {}
-
-    fn status(&self) -> Status {
-        Status {
-            name: "held".into(),
-            file: "held.lua".into(),
-            hash: String::new(),
-            counters: shoal_policy::status::Counters::default(),
-            tripped_until: None,
-            trips: 0,
-            memory_bytes: 0,
-            log_lines_suppressed: 0,
-            last_error: None,
-        }
-    }
-}
-
-fn held() -> (PolicyHost, Receiver<PolicyNews>, Sender<()>) {
-    let (go, gate) = channel();
-    let gate = Arc::new(Mutex::new(gate));
-    let loader: Loader = Arc::new(move |choice, _, _| match choice.source.as_str() {
-        "panic" => std::panic::resume_unwind(Box::new("a bug of ours")),
-        _ => Ok(Loaded {
-            decider: Box::new(Held(gate.clone())),
-            warnings: vec!["odd".into()],
-            params: BTreeMap::new(),
-            description: String::new(),
-        }),
-    });
+fn held() -> (PolicyHost, Receiver<PolicyNews>, Hold) {
     let (news, told) = channel();
     let tell = move |item| drop(news.send(item));
-    (PolicyHost::with_loader(Clock::start(), loader, Arc::new(tell)), told, go)
+    let (host, hold) = held::host(Clock::start(), Arc::new(tell));
+    (host, told, hold)
 }
 
 fn real() -> (PolicyHost, Receiver<PolicyNews>) {
@@ -129,68 +96,88 @@ fn real() -> (PolicyHost, Receiver<PolicyNews>) {
     (PolicyHost::new(Clock::start(), Arc::new(tell)), told)
 }
 
-/// Loads a script and takes its end to the host.
+/// Loads a policy, takes its end to the host, and puts it in force.
 fn load(
     host: &PolicyHost,
     told: &Receiver<PolicyNews>,
     source: &str,
-) -> Result<Vec<String>, PolicyRefusal> {
-    host.load(1, choice(source))?;
+) -> Result<PolicyLoaded, PolicyRefusal> {
+    let loaded = load_as(host, told, Role::Deciding, choice(source), None)?;
+    host.put_in_force(Scope::Node, Decided::OnThread(POLICY).into());
+    Ok(loaded)
+}
+
+fn load_as(
+    host: &PolicyHost,
+    told: &Receiver<PolicyNews>,
+    role: Role,
+    choice: PolicyChoice,
+    beside: Option<Native>,
+) -> Result<PolicyLoaded, PolicyRefusal> {
+    let (policy, after) = (POLICY, Some(POLICY));
+    host.load(Load { token: 1, policy, role, choice, beside, after })?;
     let (generation, token, result) = loop {
-        // What an earlier script still had to say comes first.
+        // What an earlier policy still had to say comes first.
         match told.recv_timeout(PATIENCE).unwrap() {
             PolicyNews::Loaded { generation, token, result } => break (generation, token, result),
             PolicyNews::Answered { .. }
-            | PolicyNews::Failed(_)
-            | PolicyNews::Tripped
-            | PolicyNews::Recovered => {}
+            | PolicyNews::Advised { .. }
+            | PolicyNews::Standing { .. } => {}
         }
     };
-    assert!(host.settle(generation, token, result.is_ok()), "nobody awaited the load");
+    assert!(host.settle(generation, token, result.is_ok()).awaited, "nobody awaited the load");
     result
 }
 
-/// The next answer, and what else was told before it.
-fn answered(host: &PolicyHost, told: &Receiver<PolicyNews>) -> (Answer, Accepted) {
+/// The next answer.
+fn answered(host: &PolicyHost, told: &Receiver<PolicyNews>) -> (Vec<Verdict>, Accepted) {
     loop {
         if let PolicyNews::Answered { generation, answer } = told.recv_timeout(PATIENCE).unwrap() {
             let accepted = host.accept(generation, &answer);
-            return (answer, accepted);
+            return (verdicts(answer), accepted);
         }
     }
 }
 
+fn verdicts(answer: Answer) -> Vec<Verdict> {
+    answer.verdicts.into_iter().map(|judged| judged.verdict).collect()
+}
+
 fn join(host: &PolicyHost) {
-    host.stop().into_iter().for_each(|thread| thread.join().unwrap());
+    // A thread that a test killed is joined with its panic.
+    host.stop().into_iter().for_each(|thread| drop(thread.join()));
 }
 
 const ALL_BYPASSED: [Verdict; 2] = [Verdict::Bypassed, Verdict::Bypassed];
 
 #[test]
-fn nobody_is_asked_while_a_native_policy_is_in_force() {
+fn nobody_is_asked_before_a_policy_is_loaded() {
     let (host, _told) = real();
     let answer = host.consult(consultation(1)).unwrap_err();
-    assert_eq!(answer.verdicts, ALL_BYPASSED);
-    assert_eq!(host.status().name, "lowest_uploaded");
+    assert_eq!(verdicts(answer), ALL_BYPASSED);
+    assert_eq!(host.status(Scope::Node).name, "lowest_uploaded");
 }
 
 #[test]
-fn a_script_in_force_is_asked_and_a_native_one_puts_it_out_of_force() {
+fn a_script_in_force_is_asked_until_it_is_dropped() {
     let (host, told) = real();
-    load(&host, &told, "return function(ctx, peers) log.info('asked') return #peers, 'why' end")
-        .unwrap();
+    let source = "return function(ctx, peers) log.info('asked') metric.inc('asks') \
+                  metric.observe('peers', #peers) return #peers, 'why' end";
+    load(&host, &told, source).unwrap();
     host.consult(consultation(1)).unwrap();
-    let (answer, accepted) = answered(&host, &told);
+    let (said, accepted) = answered(&host, &told);
     assert!(accepted.believed && !accepted.recovered);
     let chosen = Verdict::Chosen { conn: ConnId(2), reason: Some("why".into()) };
-    assert_eq!(answer.verdicts, [chosen.clone(), chosen]);
-    let status = host.status();
+    assert_eq!(said, [chosen.clone(), chosen]);
+    let status = host.status(Scope::Node);
     assert_eq!((status.calls, status.chosen, status.state), (2, 2, PolicyState::Active));
     assert_eq!(status.log, ["info: asked", "info: asked"]);
+    assert_eq!(status.metrics, [("asks".into(), 2.0), ("peers".into(), 2.0)].into());
     assert_eq!((status.name.as_str(), status.content_hash.len()), ("test.lua", 40));
-    host.use_native(Native::Fastest);
-    assert!(host.consult(consultation(2)).is_err());
-    assert_eq!(host.status().name, "fastest");
+    assert!(status.thread_cpu_us > 0);
+    host.drop_policy(POLICY);
+    host.consult(consultation(2)).unwrap();
+    assert_eq!(answered(&host, &told).0, ALL_BYPASSED);
     join(&host);
 }
 
@@ -202,17 +189,17 @@ fn a_script_that_loops_for_ever_is_stopped_and_the_thread_lives_on() {
                    if ctx.download.name == 't' then while true do end end return 1 end";
     load(&host, &told, forever).unwrap();
     host.consult(consultation(1)).unwrap();
-    let (answer, accepted) = answered(&host, &told);
+    let (said, accepted) = answered(&host, &told);
     assert!(accepted.believed);
-    assert_eq!(answer.verdicts, [Verdict::Failed, Verdict::Failed]);
-    let status = host.status();
+    assert_eq!(said, [Verdict::Failed, Verdict::Failed]);
+    let status = host.status(Scope::Node);
     assert_eq!(status.errors.get("budget"), Some(&2));
     assert_eq!(status.last_error.unwrap().kind, "budget");
     load(&host, &told, "return function(ctx, peers) return 1 end").unwrap();
     host.consult(consultation(2)).unwrap();
-    let (answer, _) = answered(&host, &told);
-    assert!(matches!(answer.verdicts[0], Verdict::Chosen { conn: ConnId(1), .. }));
-    assert_eq!(host.status().last_error, None);
+    let (said, _) = answered(&host, &told);
+    assert!(matches!(said[0], Verdict::Chosen { conn: ConnId(1), .. }));
+    assert_eq!(host.status(Scope::Node).last_error, None);
     join(&host);
 }
 
@@ -223,24 +210,149 @@ fn a_script_that_does_not_load_changes_nothing() {
     let refusal = load(&host, &told, "return function(ctx, peers").unwrap_err();
     assert_eq!((refusal.errors[0].kind, refusal.errors[0].file.as_str()), ("syntax", "test.lua"));
     host.consult(consultation(1)).unwrap();
-    assert!(answered(&host, &told).1.believed);
+    let (said, accepted) = answered(&host, &told);
+    assert!(accepted.believed && matches!(said[0], Verdict::Chosen { conn: ConnId(1), .. }));
+    join(&host);
+}
+
+#[test]
+fn a_script_is_told_what_happens_and_its_advice_comes_back() {
+    let (host, told) = real();
+    let source = "return { api = 1, order = function(ctx) return 'sequential' end, \
+                  on = { tick = function(ctx, ev) metric.inc('ticks') end } }";
+    let loaded = load(&host, &told, source).unwrap();
+    assert!(loaded.hooks.order && loaded.hooks.tick && !loaded.hooks.decides);
+    let question = consultation(1);
+    let what = Happening::Tick { peers: question.peers };
+    let (now, download, torrent) = (question.now, question.download, question.torrent);
+    host.inform(Box::new(Report { policy: POLICY, torrent, now, download, what }));
+    let advice = loop {
+        if let PolicyNews::Advised { generation, advice } = told.recv_timeout(PATIENCE).unwrap() {
+            assert!(host.is_current(generation));
+            break advice;
+        }
+    };
+    assert_eq!(advice.order.unwrap().strategy.name(), "sequential");
+    let ticks = || host.status(Scope::Node).metrics.get("ticks").copied();
+    let begun = std::time::Instant::now();
+    while ticks() != Some(1.0) {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    join(&host);
+}
+
+#[test]
+fn state_goes_over_to_a_successor_of_the_same_name() {
+    let (host, told) = real();
+    let source = "return function(ctx, peers) ctx.state.n = (ctx.state.n or 0) + 1 \
+                  return 1, ctx.state.n end";
+    load(&host, &told, source).unwrap();
+    host.consult(consultation(1)).unwrap();
+    answered(&host, &told);
+    load(&host, &told, source).unwrap();
+    host.consult(consultation(2)).unwrap();
+    let (said, _) = answered(&host, &told);
+    let reasons = said.iter().map(|verdict| {
+        let Verdict::Chosen { reason, .. } = verdict else { panic!("{verdict:?}") };
+        reason.clone().unwrap_or_default()
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["3", "4"]);
+    join(&host);
+}
+
+#[test]
+fn a_shadow_is_asked_the_same_and_changes_nothing() {
+    let (host, told) = real();
+    load(&host, &told, "return function(ctx, peers) return 1 end").unwrap();
+    let shadow = choice("return function(ctx, peers) return #peers, 'the last' end");
+    load_as(&host, &told, Role::Shadow, shadow, None).unwrap();
+    host.consult(consultation(1)).unwrap();
+    let (said, _) = answered(&host, &told);
+    assert!(said.iter().all(|v| matches!(v, Verdict::Chosen { conn: ConnId(1), .. })));
+    let begun = std::time::Instant::now();
+    let shadow = loop {
+        let shadow = host.shadow(Scope::Node).unwrap();
+        if shadow.differed > 0 {
+            break shadow;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    };
+    assert_eq!((shadow.agreed, shadow.differed, shadow.status.calls), (0, 2, 2));
+    let last = shadow.differences.last().unwrap();
+    assert_eq!(last.chosen.as_deref(), Some("10.0.0.1:7000"));
+    assert_eq!(last.shadow.as_deref(), Some("10.0.0.2:7000"));
+    assert_eq!((last.chunk.as_str(), last.reason.as_str()), ("f.part1", "the last"));
+    host.drop_shadow(POLICY);
+    host.consult(consultation(2)).unwrap();
+    answered(&host, &told);
+    assert_eq!(host.shadow(Scope::Node), None);
+    join(&host);
+}
+
+#[test]
+fn a_native_is_consulted_beside_a_shadow() {
+    let (host, told) = real();
+    let shadow = choice("return function(ctx, peers) return 1 end");
+    load_as(&host, &told, Role::Shadow, shadow, Some(Native::LowestUploaded)).unwrap();
+    host.put_in_force(Scope::Node, Decided::OnThread(POLICY).into());
+    host.consult(consultation(1)).unwrap();
+    let (said, _) = answered(&host, &told);
+    // The second chunk goes to the other: the first one's bytes count.
+    let conns = [ConnId(1), ConnId(2)].map(|conn| Verdict::Chosen { conn, reason: None });
+    assert_eq!(said, conns);
+    let status = host.status(Scope::Node);
+    assert_eq!((status.name.as_str(), status.calls), ("lowest_uploaded", 2));
+    join(&host);
+}
+
+#[test]
+fn a_reset_forgets_counters_and_errors() {
+    let (host, told) = real();
+    load(&host, &told, "return function(ctx, peers) if #peers == 2 then error('no') end end")
+        .unwrap();
+    host.consult(consultation(1)).unwrap();
+    answered(&host, &told);
+    assert!(host.status(Scope::Node).last_error.is_some());
+    assert!(host.reset(POLICY));
+    let begun = std::time::Instant::now();
+    while host.status(Scope::Node).calls > 0 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    assert_eq!(host.status(Scope::Node).last_error, None);
+    join(&host);
+}
+
+#[test]
+fn an_explanation_changes_no_counter() {
+    let (host, told) = real();
+    load(&host, &told, "return function(ctx, peers) return #peers, 'because' end").unwrap();
+    let (reply, said) = channel();
+    host.explain(POLICY, consultation(1), Box::new(move |said| drop(reply.send(said))));
+    let said = said.recv_timeout(PATIENCE).unwrap().unwrap();
+    let chosen = Verdict::Chosen { conn: ConnId(2), reason: Some("because".into()) };
+    assert_eq!((said.verdict, said.failure), (chosen, None));
+    assert_eq!(host.status(Scope::Node).calls, 0);
     join(&host);
 }
 
 #[test]
 fn a_thread_that_does_not_answer_for_a_second_is_bypassed_until_it_does() {
-    let (host, told, go) = held();
-    assert_eq!(load(&host, &told, "").unwrap(), ["odd"]);
+    let (host, told, hold) = held();
+    assert_eq!(load(&host, &told, "").unwrap().warnings, ["odd"]);
     host.consult(consultation(1)).unwrap();
     let now = until_late(&host);
     assert!(!host.check(now).wedged, "told once");
-    assert_eq!(host.status().state, PolicyState::Wedged);
-    assert_eq!(host.consult(consultation(2)).unwrap_err().verdicts, ALL_BYPASSED);
-    go.send(()).unwrap();
+    assert_eq!(host.status(Scope::Node).state, PolicyState::Wedged);
+    assert_eq!(verdicts(host.consult(consultation(2)).unwrap_err()), ALL_BYPASSED);
+    assert!(!host.reset(POLICY), "it would not hear of it");
+    hold.let_go();
     let (_, accepted) = answered(&host, &told);
     assert_eq!(accepted, Accepted { believed: false, recovered: true });
-    assert_eq!(host.status().state, PolicyState::Active);
-    go.send(()).unwrap();
+    assert_eq!(host.status(Scope::Node).state, PolicyState::Active);
+    hold.let_go();
     host.consult(consultation(3)).unwrap();
     assert!(answered(&host, &told).1.believed);
     join(&host);
@@ -254,7 +366,7 @@ fn until_late(host: &PolicyHost) -> Timestamp {
         let checked = host.check(now);
         if checked.wedged {
             assert_eq!(checked.bypassed.len(), 1);
-            assert_eq!(checked.bypassed[0].verdicts, ALL_BYPASSED);
+            assert_eq!(verdicts(checked.bypassed[0].clone()), ALL_BYPASSED);
             return now;
         }
         assert!(begun.elapsed() < PATIENCE, "the thread never began");
@@ -264,31 +376,54 @@ fn until_late(host: &PolicyHost) -> Timestamp {
 
 #[test]
 fn a_new_policy_starts_a_new_thread_beside_a_wedged_one() {
-    let (host, told, go) = held();
+    let (host, told, hold) = held();
     load(&host, &told, "").unwrap();
     host.consult(consultation(1)).unwrap();
     until_late(&host);
     load(&host, &told, "").unwrap();
-    assert_eq!(host.status().state, PolicyState::Active);
-    go.send(()).unwrap();
+    assert_eq!(host.status(Scope::Node).state, PolicyState::Active);
+    hold.let_go();
     // The old thread answers into the void.
     let (_, accepted) = answered(&host, &told);
     assert_eq!(accepted, Accepted { believed: false, recovered: false });
     host.consult(consultation(2)).unwrap();
-    go.send(()).unwrap();
+    hold.let_go();
+    assert!(answered(&host, &told).1.believed);
+    join(&host);
+}
+
+#[test]
+fn a_thread_that_dies_is_wedged_at_once_and_replaced_by_the_next_policy() {
+    let (host, told, hold) = held();
+    load(&host, &told, "").unwrap();
+    host.consult(consultation(1)).unwrap();
+    hold.die();
+    let begun = std::time::Instant::now();
+    let checked = loop {
+        let checked = host.check(host.0.clock.now());
+        if checked.wedged {
+            break checked;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nobody noticed");
+        std::thread::yield_now();
+    };
+    assert_eq!(checked.bypassed.len(), 1, "what it was asked is answered");
+    assert_eq!(host.status(Scope::Node).state, PolicyState::Wedged);
+    load(&host, &told, "free").unwrap();
+    host.consult(consultation(2)).unwrap();
     assert!(answered(&host, &told).1.believed);
     join(&host);
 }
 
 #[test]
 fn a_sandbox_that_panics_is_an_error_and_not_the_end() {
-    let (host, told, go) = held();
+    let (host, told, hold) = held();
     let refusal = load(&host, &told, "panic").unwrap_err();
     assert_eq!(refusal.errors[0].kind, "load");
     load(&host, &told, "").unwrap();
     host.consult(consultation(1)).unwrap();
-    go.send(()).unwrap();
+    hold.let_go();
     assert!(answered(&host, &told).1.believed);
     join(&host);
-    assert!(host.load(9, choice("")).is_err(), "after the end");
+    assert!(load(&host, &told, "").is_err(), "after the end");
 }

@@ -27,6 +27,7 @@ use super::{
     status::{Reason, Refusal},
 };
 use crate::{
+    policy_host::workbench::Workbench,
     session::{
         event_hub::EventHub,
         handle::{Gone, SessionHandle},
@@ -63,6 +64,8 @@ pub struct Rooms {
     pub local_ip: IpAddr,
     /// What may be shared over TCP.
     pub roots: ShareRoots,
+    /// Where policies are tried.
+    pub workbench: Workbench,
     /// Cancelled when streams have to end.
     pub ending: CancellationToken,
     /// Cancelled when a caller wants the node to end.

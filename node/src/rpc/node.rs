@@ -17,6 +17,7 @@ use super::{
     message::{count, job, labels, millis, timestamp},
     page::{self, List},
 };
+use crate::policy_host::Scope;
 
 type Reply<M> = Result<Response<M>, Status>;
 
@@ -54,7 +55,7 @@ impl NodeService for Context {
             info.torrents = count(totals.torrents);
             info.connections = count(totals.connections);
             info.jobs = count(totals.jobs_running);
-            info.policy = session.policy_status().name;
+            info.policy = session.policy_status(Scope::Node).name;
             info.downloads_dir = facts.downloads_dir.display().to_string();
             info.labels = labels(&facts.labels);
             info.download_bps = totals.download_bps;

@@ -140,6 +140,10 @@ reasons! {
     BadPolicy "BAD_POLICY" InvalidArgument,
     /// The policy is in force, but will not be at the next start. `cause`.
     PolicyNotSaved "POLICY_NOT_SAVED" Internal,
+    /// A shadow was to run beside a policy of a torrent that has none of its own.
+    NoOwnPolicy "NO_OWN_POLICY" FailedPrecondition,
+    /// Nothing of the torrent is left to be fetched.
+    NothingToExplain "NOTHING_TO_EXPLAIN" FailedPrecondition,
     /// The revision is not kept. `oldest`, `epoch`.
     RevisionGone "REVISION_GONE" OutOfRange,
     /// The reader was too slow for the stream. `revision`, `epoch`.

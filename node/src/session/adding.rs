@@ -151,7 +151,7 @@ impl Shell {
     pub(super) fn let_go(&mut self, id: TorrentId, delete_data: bool) {
         let Some(torrent) = self.torrents.remove(&id) else { return };
         self.fetching.drop_torrent(id);
-        self.policies.host.forget(id);
+        self.forget_policy_of(id, torrent.info_hash);
         torrent.stop.store(true, Ordering::Relaxed);
         self.waiting.removing.entry(torrent.info_hash).or_default();
         self.chores.leaving.push((torrent, delete_data));

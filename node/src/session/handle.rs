@@ -7,14 +7,16 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use shoal_core::{
-    ids::{InfoHash, JobId, PeerId, TorrentId},
+    ids::{InfoHash, JobId, PeerId, PieceIndex, PolicyId, TorrentId},
     metainfo::{MetainfoError, create::Pad},
     policy::Labels,
     session::{
-        Session,
+        Chooser, Session,
         command::{Command, CommandError, Done},
+        explain::Explained,
     },
 };
+use shoal_policy::script::Explanation;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -25,8 +27,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    policy_host::{PolicyChoice, PolicyHost, PolicyRefusal, PolicySet, PolicyStatus},
+    policy_host::{
+        PolicyChoice, PolicyHost, PolicyRefusal, PolicySet, PolicyStatus, Role, Scope, ShadowStatus,
+    },
 };
+
+/// How long an explanation waits for the policy thread.
+const EXPLAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A handle on the node's session. Cheap to clone; goes stale once the node has shut down.
 #[derive(Clone)]
@@ -200,12 +207,34 @@ pub enum CreateError {
     Command(CommandError),
 }
 
+/// A policy to be set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetPolicy {
+    /// Whose downloads it is for.
+    pub scope: Scope,
+    /// Whether it decides or is only compared.
+    pub role: Role,
+    /// What; none: nothing of its own any more.
+    pub choice: Option<PolicyChoice>,
+}
+
+impl SetPolicy {
+    /// A policy that decides.
+    #[must_use]
+    pub fn deciding(scope: Scope, choice: Option<PolicyChoice>) -> Self {
+        Self { scope, role: Role::Deciding, choice }
+    }
+}
+
 /// Why a policy was not put in force. The old one stays.
 #[derive(Debug, thiserror::Error)]
 pub enum SetPolicyError {
     /// It was checked and refused.
     #[error(transparent)]
     Refused(#[from] PolicyRefusal),
+    /// There is no policy of its own in the scope, beside which a shadow could run.
+    #[error("the torrent has no policy of its own; set one first, or shadow the node's")]
+    NothingToShadow,
     /// It is in force, but could not be kept for the next start.
     #[error("the policy is in force but was not saved: {0}")]
     NotSaved(String),
@@ -308,16 +337,70 @@ impl SessionHandle {
     ///
     /// # Errors
     /// [`SetPolicyError`].
-    pub async fn set_policy(&self, choice: PolicyChoice) -> Result<PolicySet, SetPolicyError> {
+    pub async fn set_policy(&self, set: SetPolicy) -> Result<PolicySet, SetPolicyError> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Input::SetPolicy { choice: Box::new(choice), reply }).await?;
+        self.inbox.send(Input::SetPolicy { set: Box::new(set), reply }).await?;
         answer.await.unwrap_or(Err(SetPolicyError::Gone(Gone)))
     }
 
-    /// The policy in force and how it does.
+    /// Lets the policy of a scope begin anew: counters, last error and state are gone, the breaker
+    /// is closed, and a thread that does not answer is replaced.
+    ///
+    /// # Errors
+    /// [`SetPolicyError`], where it had to be loaded again.
+    pub async fn reset_policy(&self, scope: Scope) -> Result<PolicySet, SetPolicyError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Input::ResetPolicy { scope, reply }).await?;
+        answer.await.unwrap_or(Err(SetPolicyError::Gone(Gone)))
+    }
+
+    /// The policy of a scope and how it does: the node's where the scope has none of its own.
     #[must_use]
-    pub fn policy_status(&self) -> PolicyStatus {
-        self.policy.status()
+    pub fn policy_status(&self, scope: Scope) -> PolicyStatus {
+        self.policy.status(scope)
+    }
+
+    /// What runs in the shadow of a scope's own policy.
+    #[must_use]
+    pub fn policy_shadow(&self, scope: Scope) -> Option<ShadowStatus> {
+        self.policy.shadow(scope)
+    }
+
+    /// The scopes that have a policy of their own, the node first.
+    #[must_use]
+    pub fn policy_scopes(&self) -> Vec<Scope> {
+        self.policy.scopes()
+    }
+
+    /// The names of the policies on the thread.
+    #[must_use]
+    pub fn policy_names(&self) -> std::collections::BTreeMap<PolicyId, String> {
+        self.policy.names()
+    }
+
+    /// How a piece would be decided now, and the word of the script that decides, where one does and
+    /// its thread answers within a second. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Gone`] where the session has ended.
+    pub async fn explain(
+        &self,
+        torrent: TorrentId,
+        piece: Option<PieceIndex>,
+    ) -> Result<Option<(Explained, Option<Explanation>)>, Gone> {
+        let explained = self.query(move |session| session.explain(torrent, piece)).await?;
+        let Some(explained) = explained else { return Ok(None) };
+        let said = match explained.chooser {
+            Chooser::Consulted(policy, _) => {
+                let (reply, answer) = oneshot::channel();
+                let question = Box::new(explained.question.clone());
+                self.policy.explain(policy, question, Box::new(|said| drop(reply.send(said))));
+                let answer = tokio::time::timeout(EXPLAIN_TIMEOUT, answer).await;
+                answer.ok().and_then(Result::ok).flatten()
+            }
+            Chooser::Native(_) => None,
+        };
+        Ok(Some((explained, said)))
     }
 
     /// The event hub: subscribe, take up after a revision, or tell an event of another room

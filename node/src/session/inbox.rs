@@ -19,7 +19,7 @@ use super::{
     creation::CreationEnd,
     handle::{
         AddError, AddSource, AddTorrent, Added, CreateError, CreateTorrent, Creation, Gone,
-        SetPolicyError, TorrentPlace,
+        SetPolicy, SetPolicyError, TorrentPlace,
     },
     opening::OpenedTorrent,
     shutdown::ShutdownReport,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     disk::{CommitError, CreateError as DiskCreateError, Created as DiskCreated},
     net::ExtentBuffer,
-    policy_host::{PolicyChoice, PolicyNews, PolicySet},
+    policy_host::{PolicyNews, PolicySet, Scope, watch::Content},
 };
 
 /// Messages that may wait for the loop: several turns' worth of what all rooms report.
@@ -47,7 +47,11 @@ pub(super) enum Input {
     /// A torrent to be made.
     Create { create: Box<CreateTorrent>, reply: Reply<Result<Creation, CreateError>> },
     /// A policy to be put in force.
-    SetPolicy { choice: Box<PolicyChoice>, reply: Reply<Result<PolicySet, SetPolicyError>> },
+    SetPolicy { set: Box<SetPolicy>, reply: Reply<Result<PolicySet, SetPolicyError>> },
+    /// A policy to begin anew.
+    ResetPolicy { scope: Scope, reply: Reply<Result<PolicySet, SetPolicyError>> },
+    /// A policy's watched file changed, or cannot be read.
+    PolicyFile { scope: Scope, content: Content },
     /// Where a torrent's data is.
     Place { torrent: TorrentId, reply: Reply<Option<TorrentPlace>> },
     /// The end.

@@ -76,6 +76,7 @@ impl Shell {
         if let Some(torrent) = self.torrents.get_mut(&id) {
             torrent.told = Some(told(&view));
         }
+        self.policy_for_arrival(view.metainfo.info_hash);
         let detail = Detail::Torrent(Box::new(view));
         self.tell_with(EventKind::Torrent, "added", Some(id), message, detail);
     }

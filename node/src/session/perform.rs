@@ -57,6 +57,7 @@ impl Shell {
                     self.later(Event::PolicyAnswered(answer));
                 }
             }
+            Action::Inform(report) => self.policies.host.inform(report),
             Action::Reply { command, result } => self.on_reply(command, result),
             Action::Notify(notice) => self.on_notice(notice),
             Action::StopOutsideJob { job } => self.creations.stop(job),

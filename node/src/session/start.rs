@@ -23,7 +23,7 @@ use super::{
     disk_rooms::Room,
     event_hub::{Detail, EventHub, EventKind, NewEvent},
     fetching::Fetching,
-    handle::{NodeFacts, SessionHandle},
+    handle::{NodeFacts, SessionHandle, SetPolicy},
     housekeeping::Chores,
     inbox::{INBOX_LEN, Inbox, Input},
     job_watch::JobWatches,
@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     disk::{Store, StoreError},
     net::{Net, NetConfig, NetLimits, Rates},
-    policy_host::{PolicyChoice, PolicyHost},
+    policy_host::{PolicyHost, Tell},
 };
 
 /// Threads that verify, write and check pieces: one a core, at least two so that a check never
@@ -67,8 +67,6 @@ pub struct SessionOptions {
     pub advertise: Option<IpAddr>,
     /// Our operator's labels.
     pub labels: Labels,
-    /// The policy to begin with; none: the one that was in force when the node last ran.
-    pub policy: Option<PolicyChoice>,
     /// The node's clock.
     pub clock: Clock,
 }
@@ -118,6 +116,17 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing runs then.
 pub async fn start(options: SessionOptions) -> Result<Running, StartError> {
+    start_with(options, PolicyHost::new).await
+}
+
+/// Starts a session whose policies live in a host made so.
+///
+/// # Errors
+/// As [`start`].
+pub(super) async fn start_with(
+    options: SessionOptions,
+    host: impl FnOnce(Clock, Tell) -> PolicyHost,
+) -> Result<Running, StartError> {
     let chunks = options.chunks.clone().unwrap_or_else(|| options.downloads.join(CHUNKS_DIR));
     let folders =
         Folders { downloads: Arc::from(options.downloads.as_path()), chunks: Arc::from(chunks) };
@@ -126,8 +135,7 @@ pub async fn start(options: SessionOptions) -> Result<Running, StartError> {
     let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
     let (inbox, inputs) = Inbox::new();
     let (net_reports, peers) = mpsc::channel(INBOX_LEN);
-    let wanted = options.policy.clone();
-    let mut shell = build(options, folders, &opened, inbox.clone(), net_reports)?;
+    let mut shell = build(options, folders, &opened, inbox.clone(), net_reports, host)?;
     for (hash, torrent) in opened.torrents {
         match torrent {
             Ok(torrent) => shell.add(Box::new(torrent), ReplyTo::Nobody),
@@ -144,8 +152,8 @@ pub async fn start(options: SessionOptions) -> Result<Running, StartError> {
             }
         }
     }
-    if let Some(choice) = wanted.or(opened.policy) {
-        shell.set_policy(choice, None);
+    for policy in opened.policies {
+        shell.set_policy(policy, None);
     }
     let handle = SessionHandle {
         inbox,
@@ -164,7 +172,7 @@ struct AtStart {
     store: Store,
     peer_id: PeerId,
     torrents: Vec<(shoal_core::ids::InfoHash, Result<opening::OpenedTorrent, String>)>,
-    policy: Option<PolicyChoice>,
+    policies: Vec<SetPolicy>,
 }
 
 fn open(state_dir: &Path, folders: &Folders) -> Result<AtStart, StartError> {
@@ -177,8 +185,8 @@ fn open(state_dir: &Path, folders: &Folders) -> Result<AtStart, StartError> {
     peer_id[..8].copy_from_slice(&PeerId::PREFIX);
     peer_id[8..].copy_from_slice(&store.peer_id_seed()?);
     let torrents = opening::restore(&store);
-    let policy = policy::kept(&store);
-    Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, policy })
+    let policies = policy::kept(&store);
+    Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, policies })
 }
 
 fn build(
@@ -187,6 +195,7 @@ fn build(
     opened: &AtStart,
     inbox: Inbox,
     net_reports: mpsc::Sender<crate::net::NetEvent>,
+    host: impl FnOnce(Clock, Tell) -> PolicyHost,
 ) -> Result<Shell, StartError> {
     let SessionOptions { config, listen, rates, clock, .. } = options;
     let limits = NetLimits::of(&config);
@@ -241,7 +250,7 @@ fn build(
         fetching: Fetching::new(budget),
         waiting: Waiting::default(),
         creations: Creations::default(),
-        policies: Policies::new(PolicyHost::new(clock, tell)),
+        policies: Policies::new(host(clock, tell)),
         chores: Chores::default(),
         actions: Vec::new(),
         later: Vec::new(),

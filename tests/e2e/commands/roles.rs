@@ -29,7 +29,7 @@ async fn a_peer_has_no_swarms_and_a_tracker_no_torrents_and_no_policy() {
     same(peer.swarms().get_swarm(v1::GetSwarmRequest::default()).await.unwrap_err());
     let tracker = &party.tracker;
     same(tracker.torrents().list_torrents(v1::ListTorrentsRequest::default()).await.unwrap_err());
-    same(tracker.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap_err());
+    same(tracker.policies().get_policy(v1::GetPolicyRequest::default()).await.unwrap_err());
     for (host, line) in [
         (&peer, &["tracker", "swarms"][..]),
         (&peer, &["tracker", "peers"]),

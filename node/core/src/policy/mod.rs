@@ -1,12 +1,19 @@
 //! What a download policy sees and answers: plain values, shared by the engine, the native
-//! policies ([`native`]) and the Lua host. Never here: Lua, or the engine's own state.
+//! policies ([`native`]) and the Lua host. Consultations are here, what a policy is told beside them
+//! in [`report`], what it says of the order of pieces in [`order`]. Never here: Lua, or the engine's
+//! own state.
 
 pub mod native;
+pub mod order;
+pub mod report;
+
+pub use order::{ChunkOrder, Order};
+pub use report::{Advice, ChunkFault, Happening, Hooks, Report};
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use crate::{
-    ids::{ConnId, InfoHash, PeerId, PieceIndex, RoundId, TorrentId},
+    ids::{ConnId, InfoHash, PeerId, PieceIndex, PolicyId, RoundId, TorrentId},
     time::Timestamp,
 };
 
@@ -108,6 +115,8 @@ pub struct DownloadView {
 pub struct Consultation {
     /// Repeated in the answer.
     pub round: RoundId,
+    /// Which policy is asked.
+    pub policy: PolicyId,
     /// The torrent.
     pub torrent: TorrentId,
     /// When it was asked.
@@ -137,10 +146,21 @@ pub enum Verdict {
         /// Milliseconds.
         ms: u32,
     },
+    /// It asked to wait although nothing was in flight for 2 s: the default decides.
+    Starved,
     /// The script failed, ran out of its budget or broke the contract: the default decides.
     Failed,
     /// The policy was bypassed (tripped, wedged, busy): the default decides.
     Bypassed,
+}
+
+/// A verdict and what it took.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Time that the policy took for it, microseconds.
+    pub spent_us: u32,
 }
 
 /// The answer to a [`Consultation`]: one verdict a chunk, in order.
@@ -149,7 +169,16 @@ pub struct Answer {
     /// The consultation's.
     pub round: RoundId,
     /// As many as the consultation had chunks; missing ones count as [`Verdict::Bypassed`].
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Judged>,
+}
+
+impl Answer {
+    /// The answer where nobody was asked.
+    #[must_use]
+    pub fn all(round: RoundId, chunks: usize, verdict: &Verdict) -> Self {
+        let judged = Judged { verdict: verdict.clone(), spent_us: 0 };
+        Self { round, verdicts: vec![judged; chunks] }
+    }
 }
 
 impl Consultation {

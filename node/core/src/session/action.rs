@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     ids::{AnnounceId, CommandId, ConnId, InfoHash, JobId, LeaseId, PieceIndex, TorrentId},
-    policy::Consultation,
+    policy::{Consultation, Report},
     session::{
         command::{CommandError, Done},
         fault::CloseCause,
@@ -119,6 +119,8 @@ pub enum Action {
     },
     /// Ask the policy. Answered by `PolicyAnswered`.
     Consult(Box<Consultation>),
+    /// Tell a policy what happened. Answered by `PolicyAdvised` where it has advice; may be dropped.
+    Inform(Box<Report>),
     /// Answer a command.
     Reply {
         /// Which.

@@ -1,12 +1,27 @@
 //! Who fetches what: the next extent, its candidates, the native choice, the lease (design §6).
 
-use super::{Action, Chooser, Lease, LeaseRecord, Session};
+use super::{Action, Chooser, Lease, LeaseRecord, Session, consult::Asked, decisions::DecidedBy};
 use crate::{
     config::{BLOCK_LEN, CANDIDATES_MAX, EXTENT_LEN},
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
     policy::{Candidate, ChunkView, PeerView, native::Native},
     torrent::{Torrent, pieces::Holder},
 };
+
+/// The peers that could be asked now.
+pub(super) struct Table {
+    /// In order of peer id, at most [`CANDIDATES_MAX`].
+    pub(super) peers: Vec<PeerView>,
+    /// They are a random sample of more.
+    pub(super) sampled: bool,
+}
+
+impl Table {
+    /// Free slots in all.
+    pub(super) fn free(&self) -> u32 {
+        self.peers.iter().map(|peer| peer.slots.saturating_sub(peer.inflight)).sum()
+    }
+}
 
 impl Session {
     /// Grants what can be granted in a torrent, or asks the policy.
@@ -19,9 +34,16 @@ impl Session {
         if self.torrents[&id].auto_download.is_none() {
             return;
         }
-        match self.chooser {
+        match self.chooser_of(id) {
             Chooser::Native(native) => self.fill_by(id, native, out),
-            Chooser::Consulted => self.consult(id, out),
+            Chooser::Consulted(policy, hooks) => {
+                self.tell_phase(id, out);
+                self.feed_blind(id, out);
+                match hooks.decides {
+                    true => self.consult(id, policy, out),
+                    false => self.fill_by(id, Native::default(), out),
+                }
+            }
         }
     }
 
@@ -41,32 +63,67 @@ impl Session {
     }
 
     fn fill_by(&mut self, id: TorrentId, native: Native, out: &mut Vec<Action>) {
-        let mut table = self.table(id);
+        let mut table = self.table(id).peers;
         let mut skip = 0;
         while let Some((piece, extent)) = self.next_extent(id, &table, &mut skip, out) {
-            let chunk = self.chunk_view(id, piece, extent, &table);
+            let candidates = self.candidates(id, piece, extent, &table);
             let cursor = &mut self.cursor;
-            let chosen = native.choose(&table, &chunk.candidates, &mut self.rng, cursor);
+            let chosen = native.choose(&table, &candidates, &mut self.rng, cursor);
             let Some(chosen) = chosen else { break };
-            self.grant(id, piece, extent, table[chosen].conn, out);
+            let conn = table[chosen].conn;
+            let asked = Asked { piece, extent, candidates: candidates.len() as u32 };
+            self.keep_decision(id, asked, Some(conn), DecidedBy::Native(native), 0);
+            self.grant(id, piece, extent, conn, out);
             table[chosen].inflight += 1;
-            table[chosen].uploaded += u64::from(chunk.size);
+            table[chosen].uploaded += u64::from(self.extent_len(id, piece, extent));
         }
     }
 
-    /// The peers that could be asked now, in order of peer id.
-    pub(super) fn table(&self, id: TorrentId) -> Vec<PeerView> {
+    /// The peers that could be asked now.
+    pub(super) fn table(&mut self, id: TorrentId) -> Table {
+        let mut ready = self.ready(id);
+        let sampled = ready.len() > CANDIDATES_MAX;
+        if sampled {
+            for place in 0..CANDIDATES_MAX {
+                let other = place + self.rng.below(ready.len() - place);
+                ready.swap(place, other);
+            }
+            ready.truncate(CANDIDATES_MAX);
+        }
+        Table { peers: self.peer_views(id, &ready), sampled }
+    }
+
+    /// The connections that could be asked now.
+    pub(super) fn ready(&self, id: TorrentId) -> Vec<ConnId> {
         let torrent = &self.torrents[&id];
-        let resting = |conn: &ConnId| self.conns[conn].rests_until > self.now;
-        let works = |conn: &&ConnId| !resting(conn) && self.could_serve(**conn);
-        let others_work = torrent.conns.iter().any(|conn| works(&conn));
+        let others_work = self.others_work(id);
         let ready = torrent.conns.iter().filter(|&&conn| self.has_free_slot(conn));
-        let ready = ready.filter(|conn| !others_work || !resting(conn));
-        let median = self.median_uploaded(torrent);
-        let mut table = ready.map(|conn| self.peer_view(*conn, median)).collect::<Vec<_>>();
-        table.sort_by_key(|peer| peer.id);
-        table.truncate(CANDIDATES_MAX);
-        table
+        ready.filter(|&&conn| !others_work || !self.is_resting(conn)).copied().collect()
+    }
+
+    /// Whether anybody who does not rest could serve: then those who rest are let be.
+    pub(super) fn others_work(&self, id: TorrentId) -> bool {
+        let works = |&&conn: &&ConnId| !self.is_resting(conn) && self.could_serve(conn);
+        self.torrents[&id].conns.iter().any(|conn| works(&conn))
+    }
+
+    /// Whether a chunk was taken over from it a short time ago.
+    pub(super) fn is_resting(&self, conn: ConnId) -> bool {
+        self.conns[&conn].rests_until > self.now
+    }
+
+    /// These connections as a policy sees them, in order of peer id.
+    pub(super) fn peer_views(&self, id: TorrentId, conns: &[ConnId]) -> Vec<PeerView> {
+        let median = self.median_uploaded(&self.torrents[&id]);
+        let mut views = conns.iter().map(|&conn| self.peer_view(conn, median)).collect::<Vec<_>>();
+        views.sort_by_key(|peer| peer.id);
+        views
+    }
+
+    /// A connection as a policy sees it.
+    pub(super) fn one_view(&self, conn: ConnId) -> PeerView {
+        let median = self.median_uploaded(&self.torrents[&self.conns[&conn].torrent]);
+        self.peer_view(conn, median)
     }
 
     /// Whether a peer has something for us and lets us have it.
@@ -82,7 +139,13 @@ impl Session {
     pub(super) fn slots_of(&self, conn: ConnId) -> u32 {
         let state = &self.conns[&conn];
         let piece_len = self.torrents[&state.torrent].metainfo.piece_len;
-        state.slots(piece_len.min(EXTENT_LEN), self.config.buffer_budget_bytes)
+        let slots = state.slots(piece_len.min(EXTENT_LEN), self.config.buffer_budget_bytes);
+        match state.slots_max {
+            // A script cannot close every peer for good.
+            Some(0) if self.is_starved(state.torrent) => 1,
+            Some(max) => slots.min(max),
+            None => slots,
+        }
     }
 
     /// The median of what peers report as uploaded: what a peer without any report counts as.
@@ -207,27 +270,53 @@ impl Session {
         id: TorrentId,
         piece: PieceIndex,
         extent: u32,
-        table: &[PeerView],
+        table: &Table,
     ) -> ChunkView {
+        ChunkView {
+            candidates: self.candidates(id, piece, extent, &table.peers),
+            sampled: table.sampled,
+            ..self.bare_chunk(id, piece, extent)
+        }
+    }
+
+    /// An extent without its name and candidates.
+    pub(super) fn bare_chunk(&self, id: TorrentId, piece: PieceIndex, extent: u32) -> ChunkView {
         let torrent = &self.torrents[&id];
-        let open = torrent.pieces.opened(piece).expect("next_extent names extents of open pieces");
-        let entry = &open.extents[extent as usize];
-        let has = |peer: &PeerView| self.conns[&peer.conn].have.get(piece);
-        let candidates = table.iter().enumerate().filter(|(_, peer)| has(peer));
-        let candidates = candidates
-            .map(|(index, peer)| Candidate { peer: index, tried: entry.tried.contains(&peer.id) });
+        let range = torrent.metainfo.layout().extent_range(piece, extent);
+        let entry = torrent.pieces.opened(piece).map(|open| &open.extents[extent as usize]);
         ChunkView {
             piece,
             name: String::new(),
-            offset: torrent.metainfo.layout().extent_range(piece, extent).start,
-            size: entry.len,
+            offset: range.start,
+            size: range.end - range.start,
             availability: torrent.picker.availability(piece),
-            attempts: entry.attempts,
+            attempts: entry.map_or(0, |entry| entry.attempts),
             priority: 0,
             deadline_ms: None,
-            candidates: candidates.collect(),
+            candidates: Vec::new(),
             sampled: false,
         }
+    }
+
+    /// Who of a table has an extent.
+    pub(super) fn candidates(
+        &self,
+        id: TorrentId,
+        piece: PieceIndex,
+        extent: u32,
+        table: &[PeerView],
+    ) -> Vec<Candidate> {
+        let open = self.torrents[&id].pieces.opened(piece);
+        let entry = open.and_then(|open| open.extents.get(extent as usize));
+        let tried = |peer: &PeerView| entry.is_some_and(|entry| entry.tried.contains(&peer.id));
+        let has = |peer: &PeerView| self.conns[&peer.conn].have.get(piece);
+        let having = table.iter().enumerate().filter(|(_, peer)| has(peer));
+        having.map(|(peer, view)| Candidate { peer, tried: tried(view) }).collect()
+    }
+
+    fn extent_len(&self, id: TorrentId, piece: PieceIndex, extent: u32) -> u32 {
+        let range = self.torrents[&id].metainfo.layout().extent_range(piece, extent);
+        range.end - range.start
     }
 
     /// Grants an extent to a connection.
@@ -246,6 +335,7 @@ impl Session {
         };
         let duplicate = torrent.pieces.lease(piece, extent, Holder { lease, conn });
         torrent.last_grant = self.now;
+        torrent.blind.fed(conn, self.now);
         torrent.blame.contributes(piece, state.suspect());
         let range = torrent.metainfo.layout().extent_range(piece, extent);
         let len = range.end - range.start;

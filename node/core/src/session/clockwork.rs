@@ -11,7 +11,10 @@ use super::{
     notify, reply,
     timers::Timer,
 };
-use crate::ids::{CommandId, ConnId, TorrentId};
+use crate::{
+    ids::{CommandId, ConnId, TorrentId},
+    policy::ChunkFault,
+};
 
 /// How often rates, snubs and take-overs are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(250);
@@ -61,6 +64,8 @@ impl Session {
             torrent.rate_in.tick(self.now);
             torrent.rate_out.tick(self.now);
             self.rescue(id, out);
+            self.choose_blind(id);
+            self.tell_tick(id, out);
             self.dirty.insert(id);
         }
         self.job_news(out);
@@ -82,9 +87,11 @@ impl Session {
         let (leases, peer) = (state.leases.iter().copied().collect::<Vec<_>>(), state.peer_id);
         for lease in leases {
             let record = &self.leases[&lease];
+            let chunk = (record.piece, record.extent);
             if let Some(torrent) = self.torrents.get_mut(&record.torrent) {
                 torrent.pieces.mark_tried(record.piece, record.extent, peer);
             }
+            self.tell_failed(conn, chunk, ChunkFault::Timeout, out);
             self.revoke(lease, out);
         }
         if first {

@@ -69,8 +69,9 @@ pub enum Command {
         /// What it makes.
         name: String,
     },
-    /// Use a policy for chunks: by whom peers are chosen from now on.
-    SetChooser(super::Chooser),
+    /// By whom peers are chosen from now on: for one torrent's downloads (none: as for the node
+    /// again), or for the node (none: the default).
+    SetChooser(Option<TorrentId>, Option<super::Chooser>),
     /// Say `stopped` to the trackers and close every connection; answered once that is done, or
     /// after five seconds.
     Shutdown,

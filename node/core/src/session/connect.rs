@@ -14,6 +14,7 @@ use crate::{
     config::{Config, FOREIGN_REQUEST_LEN_MAX},
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
+    policy::ChunkFault,
     torrent::Condition,
     wire::{
         Message,
@@ -264,12 +265,16 @@ impl Session {
             return;
         }
         let news = self.news(conn, cause.to_string());
-        let Some(state) = self.conns.remove(&conn) else { return };
-        for lease in &state.leases {
-            if let Some(record) = self.leases.get_mut(lease) {
-                record.revoked = true;
+        for lease in self.conns[&conn].leases.clone() {
+            let Some(record) = self.leases.get_mut(&lease) else { continue };
+            let (again, chunk) = (record.revoked, (record.piece, record.extent));
+            record.revoked = true;
+            if !again {
+                self.tell_failed(conn, chunk, ChunkFault::Disconnect, out);
             }
         }
+        self.tell_parting(conn, out);
+        let Some(state) = self.conns.remove(&conn) else { return };
         let pings = self.pings.iter().filter(|(_, ping)| ping.conn == conn);
         for n in pings.map(|(&n, _)| n).collect::<Vec<_>>() {
             if let Some(ping) = self.pings.remove(&n) {

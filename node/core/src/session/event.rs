@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     bitfield::Bitfield,
     ids::{AnnounceId, CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
-    policy::Answer,
+    policy::{Advice, Answer},
     session::{command::Command, fault::CloseCause},
     tracker::announce::AnnounceReply,
     wire::Message,
@@ -164,6 +164,8 @@ pub enum Event {
     },
     /// A policy answered, or its host did in its stead.
     PolicyAnswered(Answer),
+    /// A policy told how it wants pieces ordered and slots given.
+    PolicyAdvised(Advice),
     /// A job that the shell runs by itself (a creation) got on.
     OutsideJob {
         /// Which.

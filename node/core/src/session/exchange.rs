@@ -8,6 +8,7 @@ use crate::{
     config::{BLOCK_LEN, SHOAL_REQUEST_LEN_MAX},
     ids::{ConnId, PieceIndex, TorrentId},
     peer::Origin,
+    policy::ChunkFault,
     wire::{
         Consequence, Message, PeerFault,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalMessage},
@@ -57,6 +58,8 @@ impl Session {
         state.peer_choking = true;
         // Without the fast extension a choke drops every outstanding request.
         for lease in state.leases.iter().copied().collect::<Vec<_>>() {
+            let chunk = (self.leases[&lease].piece, self.leases[&lease].extent);
+            self.tell_failed(conn, chunk, ChunkFault::Reject, out);
             self.revoke(lease, out);
         }
         Ok(())

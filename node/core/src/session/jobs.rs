@@ -384,10 +384,11 @@ impl Session {
         self.timers.clear(Timer::Request(id));
         notify(out, Notice::JobEnded(id));
         if let Some(torrent) = of.and_then(|of| self.torrents.get_mut(&of)) {
-            if torrent.auto_download == Some(id) {
+            let (of, download) = (torrent.id, torrent.auto_download == Some(id));
+            if download {
                 torrent.auto_download = None;
+                self.tell_finished(of, out);
             }
-            let of = torrent.id;
             notify(out, Notice::TorrentChanged(of));
             self.update_interests(of, out);
             self.dirty.insert(of);

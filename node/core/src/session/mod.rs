@@ -3,19 +3,24 @@
 //! [`Session::handle`] takes one fact and appends what is to be done; [`Session::next_deadline`] is
 //! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
-//! [`assign`], [`consult`] and [`rescue`] (who fetches what), [`transfer`] (what became of it),
-//! [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
+//! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
+//! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
+//! it), [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
 mod assign;
+mod blind;
 mod clockwork;
 pub mod command;
 mod connect;
 mod consult;
+pub mod decisions;
 pub mod event;
 mod exchange;
+pub mod explain;
 pub mod fault;
+mod inform;
 mod jobs;
 pub mod notice;
 mod orders;
@@ -36,10 +41,10 @@ use std::{
 
 use crate::{
     config::Config,
-    ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
+    ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, PolicyId, TorrentId},
     peer::{Conn, Origin},
     policy::{
-        Labels,
+        Hooks, Labels,
         native::{Cursor, Native},
     },
     rng::Rng,
@@ -48,6 +53,7 @@ use crate::{
 };
 use command::{CommandError, Done};
 use consult::Round;
+use decisions::Decisions;
 use jobs::Job;
 use notice::Notice;
 use timers::{Timer, Timers};
@@ -57,8 +63,15 @@ use timers::{Timer, Timers};
 pub enum Chooser {
     /// In place, by this native policy.
     Native(Native),
-    /// By consultation ([`Action::Consult`]); the default native policy where that fails.
-    Consulted,
+    /// By consulting a script ([`Action::Consult`]) that has these functions; the default native
+    /// policy where that fails.
+    Consulted(PolicyId, Hooks),
+}
+
+impl Default for Chooser {
+    fn default() -> Self {
+        Self::Native(Native::default())
+    }
 }
 
 /// Who this node is to others.
@@ -142,7 +155,9 @@ pub struct Session {
     pings: BTreeMap<u64, Ping>,
     chooser: Chooser,
     cursor: Cursor,
-    round: Option<Round>,
+    /// Consultations under way, one a policy.
+    rounds: BTreeMap<PolicyId, Round>,
+    decisions: Decisions,
     timers: Timers,
     /// Torrents in which something changed that may let work begin or end.
     dirty: BTreeSet<TorrentId>,
@@ -171,9 +186,10 @@ impl Session {
             jobs: BTreeMap::new(),
             merges: BTreeMap::new(),
             pings: BTreeMap::new(),
-            chooser: Chooser::Native(Native::default()),
+            chooser: Chooser::default(),
             cursor: Cursor::default(),
-            round: None,
+            rounds: BTreeMap::new(),
+            decisions: Decisions::default(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             leaving: None,
@@ -227,7 +243,8 @@ impl Session {
             Event::AnnounceFinished { announce, result } => {
                 self.on_announce_finished(announce, result, out);
             }
-            Event::PolicyAnswered(answer) => self.on_policy_answered(&answer, out),
+            Event::PolicyAnswered(answer) => self.on_policy_answered(answer, out),
+            Event::PolicyAdvised(advice) => self.on_policy_advised(&advice),
             Event::OutsideJob { job, news } => self.on_outside_job(job, news, out),
             Event::Wake => {}
         }

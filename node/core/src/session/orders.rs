@@ -62,9 +62,8 @@ impl Session {
                 let job = self.begin_outside_job(name, out);
                 Ok(Some(Done::Job { job, joined: false }))
             }
-            Command::SetChooser(chooser) => {
-                self.chooser = chooser;
-                Ok(Some(Done::Ok))
+            Command::SetChooser(torrent, chooser) => {
+                self.set_chooser(torrent, chooser).map(|()| Some(Done::Ok))
             }
             Command::Shutdown => {
                 self.begin_leaving(id, LEAVE_TIMEOUT, out);
@@ -464,9 +463,7 @@ impl Session {
         }
         self.dirty.remove(&id);
         self.leases.retain(|_, lease| lease.torrent != id);
-        if self.round.as_ref().is_some_and(|round| round.is_of(id)) {
-            self.round = None;
-        }
+        self.drop_round_of(id);
         notify(out, Notice::TorrentRemoved { torrent: id, delete_data });
         Ok(Done::Ok)
     }

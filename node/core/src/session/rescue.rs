@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Action, Session};
 use crate::{
     ids::{ConnId, LeaseId, TorrentId},
+    policy::ChunkFault,
     torrent::pieces::ExtentState,
 };
 
@@ -24,7 +25,7 @@ impl Session {
     /// much slower; and in endgame the slowest extents are fetched twice.
     pub(super) fn rescue(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let torrent = &self.torrents[&id];
-        if torrent.auto_download.is_none() || !torrent.may_download() || self.round.is_some() {
+        if torrent.auto_download.is_none() || !torrent.may_download() || self.is_consulting(id) {
             return;
         }
         let idle =
@@ -47,8 +48,13 @@ impl Session {
                 if let Some(torrent) = self.torrents.get_mut(&id) {
                     torrent.pieces.mark_tried(piece, extent, peer);
                 }
+                self.tell_failed(holder, (piece, extent), ChunkFault::Timeout, out);
                 self.revoke(slow, out);
-            } else if endgame && age >= DUPLICATE_AFTER && self.is_single(slow) {
+            } else if endgame
+                && self.torrents[&id].duplicate
+                && age >= DUPLICATE_AFTER
+                && self.is_single(slow)
+            {
                 self.grant(id, piece, extent, conn, out);
             }
         }

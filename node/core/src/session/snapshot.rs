@@ -2,6 +2,7 @@
 
 use super::{
     Chooser, Identity, Session,
+    decisions::Decision,
     jobs::Job,
     view::{
         ConnView, JobKind, JobView, PeerSetView, PieceState, TorrentState, TorrentView, TrackerView,
@@ -23,10 +24,15 @@ impl Session {
         &self.identity
     }
 
-    /// By whom peers are chosen.
+    /// By whom peers are chosen: for a torrent's downloads, or for the node.
     #[must_use]
-    pub fn chooser(&self) -> Chooser {
-        self.chooser
+    pub fn chooser(&self, torrent: Option<TorrentId>) -> Chooser {
+        torrent.map_or(self.chooser, |id| self.chooser_of(id))
+    }
+
+    /// The last decisions after a sequence, oldest first.
+    pub fn decisions_after(&self, sequence: u64) -> impl Iterator<Item = &Decision> {
+        self.decisions.after(sequence)
     }
 
     /// The torrent of an info hash.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
+    policy::ChunkFault,
     torrent::{
         Condition, Torrent,
         blame::{Sentence, Suspect},
@@ -74,6 +75,7 @@ impl Session {
         // What the last progress report did not cover yet; a buffer begun by another peer, or
         // padding, makes it less than the rest, which evens out in the rates.
         self.count_received(conn, lease, rest);
+        self.tell_done(lease, out);
         let Some(record) = self.end_lease(lease) else { return };
         let (id, piece) = (record.torrent, record.piece);
         if let Some(state) = self.conns.get_mut(&conn) {
@@ -103,6 +105,9 @@ impl Session {
     ) {
         let Some(record) = self.end_lease(lease) else { return };
         let (id, piece, extent) = (record.torrent, record.piece, record.extent);
+        if !record.revoked {
+            self.tell_failed(conn, (piece, extent), ChunkFault::Reject, out);
+        }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.dirty.insert(id);
         let fetched = torrent.pieces.opened(piece).is_some();
@@ -295,6 +300,7 @@ impl Session {
             state.failures += 1;
             state.fail_streak += 1;
         }
+        self.tell_failed(conn, (piece, 0), ChunkFault::Hash, out);
         match sentence {
             Sentence::Charged => notify(out, Notice::PeerCharged(news)),
             Sentence::Banned => {

@@ -34,7 +34,8 @@ struct Trial {
 #[derive(Debug, Default)]
 pub struct Blame {
     charges: BTreeMap<PeerId, u32>,
-    banned_ids: BTreeSet<PeerId>,
+    /// Banned ids, and where each listened.
+    banned_ids: BTreeMap<PeerId, SocketAddr>,
     banned_addrs: BTreeSet<SocketAddr>,
     trials: BTreeMap<PieceIndex, Trial>,
     /// Who is sending pieces that are being fetched.
@@ -143,7 +144,7 @@ impl Blame {
             return Sentence::Charged;
         }
         if self.banned_ids.len() < REMEMBERED_MAX {
-            self.banned_ids.insert(suspect.peer_id);
+            self.banned_ids.insert(suspect.peer_id, suspect.addr);
             self.banned_addrs.insert(suspect.addr);
         }
         Sentence::Banned
@@ -152,7 +153,12 @@ impl Blame {
     /// Whether this peer may not take part.
     #[must_use]
     pub fn is_banned(&self, peer_id: &PeerId) -> bool {
-        self.banned_ids.contains(peer_id)
+        self.banned_ids.contains_key(peer_id)
+    }
+
+    /// Banned peers, and where each listened.
+    pub fn banned(&self) -> impl Iterator<Item = (PeerId, SocketAddr)> + '_ {
+        self.banned_ids.iter().map(|(&id, &addr)| (id, addr))
     }
 
     /// Whether a banned peer listens there.

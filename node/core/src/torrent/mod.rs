@@ -2,11 +2,12 @@
 //!
 //! Each state has one owner here: [`pieces`] says where every piece and extent stands, [`picker`]
 //! which piece is next, [`book`] which addresses are known, [`announcing`] how the trackers stand,
-//! [`blame`] who sent bad data. [`Torrent`] holds them together. Never here: connections, which
+//! [`blame`] who sent bad data, [`blind`] whom no policy can starve. [`Torrent`] holds them together. Never here: connections, which
 //! belong to the session.
 
 pub mod announcing;
 pub mod blame;
+pub mod blind;
 pub mod book;
 pub mod picker;
 pub mod pieces;
@@ -16,15 +17,17 @@ use std::sync::Arc;
 use crate::{
     bitfield::Bitfield,
     config::EXTENT_LEN,
-    ids::{ConnId, JobId, PieceIndex, TorrentId},
+    ids::{ConnId, JobId, PieceIndex, PolicyId, TorrentId},
     metainfo::{FileKind, Metainfo},
+    policy::ChunkOrder,
     rate::Rate,
     rng::Rng,
-    session::{command::Resume, event::Opened, view::PeerSetView},
+    session::{Chooser, command::Resume, event::Opened, view::PeerSetView},
     time::Timestamp,
 };
 use announcing::Announcing;
 use blame::Blame;
+use blind::Blind;
 use book::Book;
 use picker::Picker;
 use pieces::{ExtentPlan, Pieces};
@@ -42,6 +45,19 @@ pub enum Condition {
     DiskFull(String),
     /// The disk failed; tried again by command.
     Failed(String),
+}
+
+/// What the policy of a torrent was told last, and when it advised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// Which policy, and whether the download was in endgame.
+    pub phase: Option<(PolicyId, bool)>,
+    /// When it was told of a tick.
+    pub tick: Timestamp,
+    /// When it said last how pieces are to be ordered.
+    pub order: Option<Timestamp>,
+    /// When it said last how many slots are to be given.
+    pub slots: Option<Timestamp>,
 }
 
 /// One torrent of the node.
@@ -91,6 +107,14 @@ pub struct Torrent {
     pub deferred_until: Timestamp,
     /// When the last lease was granted.
     pub last_grant: Timestamp,
+    /// By whom peers are chosen for it; none: as for the node.
+    pub chooser: Option<Chooser>,
+    /// The connections that a policy cannot starve.
+    pub blind: Blind,
+    /// The last extents may be fetched twice.
+    pub duplicate: bool,
+    /// What the policy was told.
+    pub told: Told,
 }
 
 impl Torrent {
@@ -146,6 +170,10 @@ impl Torrent {
             rate_out: Rate::new(now),
             deferred_until: Timestamp::default(),
             last_grant: now,
+            chooser: None,
+            blind: Blind::default(),
+            duplicate: true,
+            told: Told::default(),
             metainfo,
         };
         torrent.done_bytes = opened.have.iter_ones().map(|piece| torrent.content_of(piece)).sum();
@@ -205,6 +233,12 @@ impl Torrent {
     pub fn missing_of(&self, file: usize) -> impl Iterator<Item = PieceIndex> + '_ {
         let pieces = self.metainfo.file_pieces(file).map(PieceIndex);
         pieces.filter(|&piece| !self.have().get(piece))
+    }
+
+    /// Takes an order of pieces, and whether the last ones may be fetched twice.
+    pub fn take_order(&mut self, order: ChunkOrder) {
+        self.picker.set_order(order.strategy, order.window);
+        self.duplicate = order.duplicate;
     }
 
     /// Whether peers may connect and transfer.

@@ -3,19 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{bitfield::Bitfield, ids::PieceIndex, rng::Rng};
-
-/// The order in which pieces are begun.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Order {
-    /// The fewest holders first, ties at random (the default).
-    #[default]
-    Rarest,
-    /// From the first to the last.
-    Sequential,
-    /// At random.
-    Random,
-}
+use crate::{bitfield::Bitfield, ids::PieceIndex, policy::Order, rng::Rng};
 
 /// Availability of every piece, and the pieces not begun in order.
 ///
@@ -32,6 +20,10 @@ pub struct Picker {
     tie: Vec<u32>,
     waiting: Bitfield,
     ranked: BTreeSet<(u32, u32, u32)>,
+    /// Only so many waiting pieces are looked at, the first in order of index.
+    window: Option<u32>,
+    /// No piece before this one waits.
+    first: u32,
 }
 
 /// How many pieces of the order are looked at for one that a given set of peers has, before the
@@ -50,15 +42,20 @@ impl Picker {
             tie,
             waiting: Bitfield::full(count as usize),
             ranked: BTreeSet::new(),
+            window: None,
+            first: 0,
         };
         picker.rank_all();
         picker
     }
 
-    /// Changes the order.
-    pub fn set_order(&mut self, order: Order) {
-        self.order = order;
-        self.rank_all();
+    /// Changes the order, and to how many of the first waiting pieces it is confined.
+    pub fn set_order(&mut self, order: Order, window: Option<u32>) {
+        if self.order != order {
+            self.order = order;
+            self.rank_all();
+        }
+        self.window = window;
     }
 
     /// Connected peers that have a piece.
@@ -77,6 +74,7 @@ impl Picker {
     pub fn insert(&mut self, piece: PieceIndex) {
         if self.waiting.set(piece) {
             self.ranked.insert(self.key(piece));
+            self.first = self.first.min(piece.0);
         }
     }
 
@@ -86,6 +84,9 @@ impl Picker {
             let key = self.key(piece);
             let was_there = self.ranked.remove(&key);
             assert!(was_there, "piece {} was ranked under another key", piece.0);
+            if piece.0 == self.first {
+                self.first = self.first_waiting().map_or(self.first, |first| first.0);
+            }
         }
     }
 
@@ -121,12 +122,28 @@ impl Picker {
     /// else any that the first of the peers that has one lacks least.
     #[must_use]
     pub fn next(&self, peers: &[&Bitfield], rng: &mut Rng) -> Option<PieceIndex> {
+        // Where nobody has anything of the window, the rest is better than nothing.
+        let within = self.window.and_then(|window| self.next_in(window as usize, peers));
+        if within.is_some() {
+            return within;
+        }
         let walk = self.ranked.iter().take(WALK_MAX).map(|&(_, _, piece)| PieceIndex(piece));
         let mut walk = walk.filter(|&piece| peers.iter().any(|have| have.get(piece)));
         walk.next().or_else(|| {
             let from = rng.below(self.partial.len());
             peers.iter().find_map(|have| have.first_common_missing(&self.waiting, from))
         })
+    }
+
+    /// The first in order of the first so many waiting pieces, of those that one of `peers` has.
+    fn next_in(&self, window: usize, peers: &[&Bitfield]) -> Option<PieceIndex> {
+        let waiting = self.waiting.ones_from(PieceIndex(self.first)).take(window);
+        let held = waiting.filter(|&piece| peers.iter().any(|have| have.get(piece)));
+        held.min_by_key(|&piece| self.key(piece))
+    }
+
+    fn first_waiting(&self) -> Option<PieceIndex> {
+        self.waiting.ones_from(PieceIndex(self.first)).next()
     }
 
     /// The waiting pieces that no connected peer has, in order of index, with their count.
@@ -225,9 +242,31 @@ mod tests {
     #[test]
     fn a_peer_behind_the_walk_is_still_served() {
         let mut picker = Picker::new(1000, &mut Rng::new(4));
-        picker.set_order(Order::Sequential);
+        picker.set_order(Order::Sequential, None);
         let last = field(1000, &[999]);
         assert_eq!(picker.next(&[&last], &mut Rng::new(5)), Some(PieceIndex(999)));
         assert_eq!(picker.next(&[&Bitfield::full(1000)], &mut Rng::new(5)), Some(PieceIndex(0)));
+    }
+
+    #[test]
+    fn a_window_confines_the_order_and_moves_on() {
+        let mut picker = Picker::new(100, &mut Rng::new(6));
+        let (all, rare) = (Bitfield::full(100), field(100, &[0, 1, 3]));
+        picker.add_peer(&all);
+        picker.add_peer(&rare);
+        picker.set_order(Order::Rarest, Some(3));
+        let next = |picker: &Picker| picker.next(&[&all], &mut Rng::new(7));
+        assert_eq!(next(&picker), Some(PieceIndex(2)), "the rarest of 0, 1 and 2");
+        for piece in [0, 1, 2] {
+            picker.remove(PieceIndex(piece));
+        }
+        assert!((4..6).contains(&next(&picker).unwrap().0), "the rarest of 3, 4 and 5");
+        picker.insert(PieceIndex(1));
+        assert_eq!(next(&picker), Some(PieceIndex(4)), "the rarest of 1, 3 and 4");
+        let last = field(100, &[99]);
+        let beyond = picker.next(&[&last], &mut Rng::new(7));
+        assert_eq!(beyond, Some(PieceIndex(99)), "nobody has anything of the window");
+        picker.set_order(Order::Sequential, None);
+        assert_eq!(next(&picker), Some(PieceIndex(1)));
     }
 }

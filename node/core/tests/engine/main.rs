@@ -7,6 +7,7 @@
     reason = "a test says what went wrong by panicking, and looks for one kind of notice"
 )]
 
+mod policies;
 mod world;
 
 use std::time::Duration;
@@ -14,9 +15,8 @@ use std::time::Duration;
 use shoal_core::{
     config::Config,
     ids::{JobId, PieceIndex, TorrentId},
-    policy::{Candidate, Verdict},
     session::{
-        Chooser, Event,
+        Event,
         command::{Command, CommandError, Done},
         event::PieceOutcome,
         fault::CloseCause,
@@ -25,7 +25,7 @@ use shoal_core::{
     },
     wire::Message,
 };
-use world::{Host, World, bits, metainfo, nonsense};
+use world::{Host, World, bits, metainfo};
 
 const MIB: u64 = 1024 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -169,69 +169,6 @@ fn seeder_that_dies_is_replaced_and_nothing_is_left_leased() {
     world.kill(first);
     world.seed(Host::default());
     finish(&mut world, &[leech], 5 * MINUTE);
-}
-
-#[test]
-fn whatever_a_policy_answers_the_download_finishes() {
-    for seed in 0..20 {
-        let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
-        world.policy = Some(nonsense(seed));
-        world.seed(Host::default());
-        world.seed(Host::default());
-        let leech = world.leech(Host::default());
-        world.command(leech.0, Command::SetChooser(Chooser::Consulted));
-        finish(&mut world, &[leech], MINUTE);
-    }
-}
-
-#[test]
-fn policy_that_never_answers_is_overruled() {
-    let mut world = World::new(metainfo(2 * MIB, 256 * 1024));
-    world.seed(Host::default());
-    let leech = world.leech(Host::default());
-    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
-    finish(&mut world, &[leech], 2 * MINUTE);
-    assert!(world.notices(leech.0).iter().any(|n| matches!(n, Notice::PolicyLate { .. })));
-}
-
-#[test]
-fn policy_that_always_defers_is_overruled_once_the_download_starves() {
-    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
-    world.policy =
-        Some(Box::new(|question| vec![Verdict::Deferred { ms: 50 }; question.chunks.len()]));
-    world.seed(Host::default());
-    let leech = world.leech(Host::default());
-    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
-    finish(&mut world, &[leech], MINUTE);
-}
-
-#[test]
-fn verdict_of_a_policy_is_obeyed() {
-    let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
-    let favourite = world.seed(host(1_000_000));
-    world.seed(Host::default());
-    let addr = world.addr(favourite);
-    world.policy = Some(Box::new(move |question| {
-        let mut table = question.clone();
-        let decide = |chunk: usize| {
-            let favourite = |candidate: &Candidate| table.peers[candidate.peer].addr == addr;
-            let found = table.open_candidates(chunk).find(favourite);
-            let Some(Candidate { peer, .. }) = found else {
-                return Verdict::Deferred { ms: 50 };
-            };
-            let conn = table.peers[peer].conn;
-            table.apply(chunk, peer);
-            Verdict::Chosen { conn, reason: None }
-        };
-        (0..question.chunks.len()).map(decide).collect()
-    }));
-    let leech = world.leech(Host::default());
-    world.command(leech.0, Command::SetChooser(Chooser::Consulted));
-    finish(&mut world, &[leech], MINUTE);
-    let done = world.session(leech.0).job(leech.1).unwrap().ended.unwrap().1.unwrap();
-    let by = done.served_by.iter().find(|served| served.addr == addr).unwrap().pieces;
-    // The last ones are fetched twice, whatever the policy says.
-    assert!(by >= 20, "the favourite served {by} of 32");
 }
 
 #[test]

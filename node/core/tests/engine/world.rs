@@ -16,7 +16,7 @@ use shoal_core::{
         Metainfo,
         create::{Content, CreateOptions, Pad, Plan},
     },
-    policy::{Answer, Consultation, Verdict},
+    policy::{Advice, Answer, Consultation, Judged, Report, Verdict},
     rng::Rng,
     session::{
         Action, Event, Identity, Lease, Serving, Session,
@@ -32,6 +32,9 @@ use shoal_core::{
 
 /// Answers a consultation.
 pub(crate) type Policy = Box<dyn FnMut(&Consultation) -> Vec<Verdict>>;
+
+/// Answers what a policy is told.
+pub(crate) type Advisor = Box<dyn FnMut(&Report) -> Option<Advice>>;
 
 /// How a host behaves.
 #[derive(Clone, Copy)]
@@ -87,6 +90,9 @@ pub(crate) struct World {
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) tracker_down: bool,
     pub(crate) policy: Option<Policy>,
+    pub(crate) advisor: Option<Advisor>,
+    /// What policies were told.
+    pub(crate) reports: Vec<Report>,
     pub(crate) trace: Vec<String>,
 }
 
@@ -121,6 +127,8 @@ impl World {
             metainfo,
             tracker_down: false,
             policy: None,
+            advisor: None,
+            reports: Vec::new(),
             trace: Vec::new(),
         }
     }
@@ -362,11 +370,8 @@ impl World {
                 let event = Event::AnnounceFinished { announce, result };
                 self.later(LATENCY, node, Happening::Fact(event));
             }
-            Action::Consult(question) => {
-                let Some(policy) = &mut self.policy else { return };
-                let answer = Answer { round: question.round, verdicts: policy(&question) };
-                self.later(LATENCY, node, Happening::Fact(Event::PolicyAnswered(answer)));
-            }
+            Action::Consult(question) => self.consult(node, &question),
+            Action::Inform(report) => self.inform(node, *report),
             Action::Reply { command, result } => {
                 let earlier = self.nodes[node].replies.insert(command, result);
                 assert!(earlier.is_none(), "{command:?} was answered twice");
@@ -375,6 +380,22 @@ impl World {
             Action::StopOutsideJob { .. } => {}
         }
         debug_assert!(torrent.is_some() || self.nodes[node].torrent.is_none());
+    }
+
+    fn consult(&mut self, node: usize, question: &Consultation) {
+        let Some(policy) = &mut self.policy else { return };
+        let judged = |verdict| Judged { verdict, spent_us: 1 };
+        let verdicts = policy(question).into_iter().map(judged).collect();
+        let answer = Answer { round: question.round, verdicts };
+        self.later(LATENCY, node, Happening::Fact(Event::PolicyAnswered(answer)));
+    }
+
+    fn inform(&mut self, node: usize, report: Report) {
+        let advice = self.advisor.as_mut().and_then(|advisor| advisor(&report));
+        self.reports.push(report);
+        if let Some(advice) = advice {
+            self.later(LATENCY, node, Happening::Fact(Event::PolicyAdvised(advice)));
+        }
     }
 
     fn dial(&mut self, node: usize, conn: ConnId, addr: SocketAddr) {

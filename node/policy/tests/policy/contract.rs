@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::support::{
-    choosing, chosen, conn, consultation, last_message, load, load_with, loaded, peer, source,
-    three, verdict,
+    Verdicts as _, choosing, chosen, conn, consultation, last_message, load, load_with, loaded,
+    peer, source, three, verdict,
 };
 use shoal_core::{
+    ids::{ConnId, InfoHash, TorrentId},
     policy::{Consultation, Labels, Verdict},
     time::Timestamp,
 };
@@ -118,7 +119,7 @@ fn each_verdict_is_applied_before_the_next_is_made() {
     let mut script = loaded(shoal_policy::shipped::find("lowest_uploaded").unwrap());
     let (a, b) = (chosen(0), chosen(1));
     let expected = [&a, &b, &a, &b, &a, &b, &Verdict::Abstained, &Verdict::Abstained];
-    assert_eq!(script.answer(&consultation).iter().collect::<Vec<_>>(), expected);
+    assert_eq!(script.verdicts(&consultation).iter().collect::<Vec<_>>(), expected);
     assert_eq!(script.status().counters.calls, 6, "nobody was open for the last two");
 }
 
@@ -129,7 +130,7 @@ fn what_the_default_decides_is_applied_too() {
         "if peers[1].inflight == 1 then return nil end
          return 1, 'in flight ' .. peers[1].inflight .. ', uploaded ' .. peers[1].uploaded",
     );
-    let verdicts = script.answer(&consultation(vec![peer(1)], 2));
+    let verdicts = script.verdicts(&consultation(vec![peer(1)], 2));
     let reason = Some("in flight 2, uploaded 2000".to_owned());
     assert_eq!(verdicts, [Verdict::Abstained, Verdict::Chosen { conn: conn(1), reason }]);
 }
@@ -156,7 +157,7 @@ fn every_field_is_what_the_engine_says() {
     table.peers[0].uploaded = u64::MAX;
     table.chunks[0].candidates[0].tried = true;
     table.chunks[0].deadline_ms = Some(250);
-    let Verdict::Chosen { reason, .. } = &script.answer(&table)[0] else { panic!("not chosen") };
+    let Verdict::Chosen { reason, .. } = &script.verdicts(&table)[0] else { panic!("not chosen") };
     let expected = "0505 10.0.0.5:7000 9223372036854775807 7 1 4 5000.0 1.5 2 1 true false false \
                     shoal 0.1.0.0 zone=b 118 file1.webm.part119 1000 0 3 0 0 250 file1 1073741824 \
                     1048576 1000000.0 1234 false 10000 false";
@@ -176,7 +177,7 @@ fn a_peer_is_the_same_table_between_calls_and_its_numbers_are_new() {
          end",
     );
     let mut table = consultation(vec![peer(1)], 1);
-    let mut ask = |table: &Consultation| match script.answer(table).remove(0) {
+    let mut ask = |table: &Consultation| match script.verdicts(table).remove(0) {
         Verdict::Chosen { reason, .. } => reason.unwrap(),
         other => panic!("{other:?}"),
     };
@@ -197,18 +198,20 @@ fn state_is_kept_per_download() {
            end }",
     );
     let mut table = three();
-    let mut ask = |table: &Consultation| match script.answer(table).remove(0) {
+    let mut ask = |table: &Consultation| match script.verdicts(table).remove(0) {
         Verdict::Chosen { reason, .. } => reason.unwrap(),
         other => panic!("{other:?}"),
     };
     assert_eq!(ask(&table), "11", "the dry run left nothing behind");
     assert_eq!(ask(&table), "12");
-    table.torrent = shoal_core::ids::TorrentId(2);
+    let (torrent, id) = (table.torrent, table.download.id);
+    table.torrent = TorrentId(2);
+    table.download.id = InfoHash([2; 20]);
     assert_eq!(ask(&table), "11");
-    table.torrent = shoal_core::ids::TorrentId(1);
+    (table.torrent, table.download.id) = (torrent, id);
     assert_eq!(ask(&table), "13");
     script.forget(table.torrent);
-    assert_eq!(script.answer(&table).len(), 1);
+    assert_eq!(script.verdicts(&table).len(), 1);
     assert_eq!(script.status().counters.chosen, 5);
 }
 
@@ -220,11 +223,11 @@ fn a_starving_download_is_not_made_to_wait() {
     let mut at = |micros: u64, inflight| {
         table.now = Timestamp(10_000_000 + micros);
         table.peers[0].inflight = inflight;
-        script.answer(&table).remove(0)
+        script.verdicts(&table).remove(0)
     };
     assert_eq!(at(0, 0), Verdict::Deferred { ms: 100 });
     assert_eq!(at(1_999_999, 0), Verdict::Deferred { ms: 100 });
-    assert_eq!(at(2_000_000, 0), Verdict::Abstained, "two seconds with nothing in flight");
+    assert_eq!(at(2_000_000, 0), Verdict::Starved, "two seconds with nothing in flight");
     assert_eq!(at(2_500_000, 1), Verdict::Deferred { ms: 100 }, "something is in flight");
     assert_eq!(at(3_000_000, 0), Verdict::Deferred { ms: 100 });
     assert_eq!(script.status().counters.starved, 1);
@@ -304,9 +307,12 @@ fn a_wrong_shape_is_refused_with_the_line_and_a_suggestion() {
             "return { api = 1, requires = { 'lables' } }",
             "it requires 'lables', which this node has not — did you mean 'labels'?",
         ),
-        ("return { api = 1, requires = { 'order' } }", "it requires 'order'"),
+        ("return { api = 1, requires = { 'ordr' } }", "did you mean 'order'?"),
         ("return { api = 1, on = { chunk_dnoe = function() end } }", "did you mean 'chunk_done'?"),
         ("return { api = 1, on = { tick = 1 } }", "on.tick is not a function"),
+        ("return { api = 1, on = { 1 } }", "unknown event '[integer]'"),
+        ("return { api = 1, on = print }", "on is of type function, not a table"),
+        ("return { api = 1, slots = 4 }", "slots is of type integer, not a function"),
         (
             "return { api = 1, params = { x = 1 } }",
             "parameter 'x': is of type integer, not a table",
@@ -331,27 +337,13 @@ fn a_wrong_shape_is_refused_with_the_line_and_a_suggestion() {
 }
 
 #[test]
-fn what_nothing_calls_is_warned_of() {
-    let script = loaded("return { api = 1,\n order = function() return 'rarest' end, on = {} }");
-    let warnings: Vec<_> = script.warnings().iter().map(|w| w.message.as_str()).collect();
-    assert_eq!(
-        warnings,
-        [
-            "'on' has no effect: this node does not call it",
-            "'order' has no effect: this node does not call it"
-        ]
-    );
-    assert_eq!(script.warnings()[1].line, Some(2));
-}
-
-#[test]
 fn a_policy_that_fails_its_dry_run_is_not_loaded() {
     let error = load("return function(ctx, peers)\n  return peers[1].uplaoded\nend").unwrap_err();
     assert_eq!(
         error.to_string(),
         "policy 'test' was not loaded\n  scripts/test.lua:2: peer has no field 'uplaoded' — did \
          you mean 'uploaded'?\n    1 | return function(ctx, peers)\n  > 2 |   return \
-         peers[1].uplaoded\n    3 | end\n  in the dry run: choose(ctx, peers), 1 candidate"
+         peers[1].uplaoded\n      |                   ^^^^^^^^\n    3 | end\n  in the dry run: choose(ctx, peers), 1 candidate"
     );
     let error = load("return function(ctx, peers) return 51 end").unwrap_err();
     assert!(error.to_string().contains("returned 51 (an integer), expected 1..1"), "{error}");
@@ -374,10 +366,11 @@ fn an_error_shows_where_it_happened() {
     }
     assert_eq!(
         script.status().report().unwrap(),
-        "policy 'test' failed; the default policy decided instead (3 times in 0 s)
+        "policy 'test' failed; the default policy decided instead (1st of 3 in 0 s)
   scripts/test.lua:4: peer has no field 'uplaoded' — did you mean 'uploaded'?
     3 |   for i = 1, #peers do
   > 4 |     local u = peers[i].uplaoded
+      |                        ^^^^^^^^
     5 |   end
   in choose(ctx, peers), torrent 3f3f3f3f…, chunk 118, 3 candidates"
     );
@@ -405,13 +398,13 @@ fn a_failing_policy_is_bypassed_and_probed() {
     let mut table = three();
     table.download.endgame = true;
     for _ in 0..10 {
-        assert_eq!(script.answer(&table), [Verdict::Failed]);
+        assert_eq!(script.verdicts(&table), [Verdict::Failed]);
     }
-    assert_eq!(script.answer(&table), [Verdict::Bypassed]);
+    assert_eq!(script.verdicts(&table), [Verdict::Bypassed]);
     table.download.endgame = false;
-    assert_eq!(script.answer(&table), [Verdict::Bypassed]);
+    assert_eq!(script.verdicts(&table), [Verdict::Bypassed]);
     table.now = table.now + std::time::Duration::from_secs(30);
-    assert_eq!(script.answer(&table), [Verdict::Abstained], "the probe");
+    assert_eq!(script.verdicts(&table), [Verdict::Abstained], "the probe");
     let status = script.status();
     assert_eq!((status.trips, status.tripped_until), (1, None));
     assert_eq!((status.counters.errors.runtime, status.counters.bypassed), (10, 2));
@@ -424,10 +417,10 @@ fn a_thousand_peers_come_and_go() {
     for round in 0..40_u64 {
         let mut table = consultation((0..100).map(peer).collect(), 2);
         for peer in &mut table.peers {
-            peer.conn = shoal_core::ids::ConnId(peer.conn.0 + 100 * round);
+            peer.conn = ConnId(peer.conn.0 + 100 * round);
         }
         let first = table.peers[0].conn;
-        assert_eq!(script.answer(&table)[0], Verdict::Chosen { conn: first, reason: None });
+        assert_eq!(script.verdicts(&table)[0], Verdict::Chosen { conn: first, reason: None });
     }
     let memory = script.status().memory_bytes;
     assert!(memory < 4 * 1024 * 1024, "{memory}");

@@ -12,7 +12,7 @@ use shoal_policy::{
 };
 
 use crate::support::{
-    choosing, chosen, consultation, load, load_with, loaded, peer, source, three,
+    Verdicts as _, choosing, chosen, consultation, load, load_with, loaded, peer, source, three,
 };
 
 use FailureKind::{Budget, Contract, Memory, Runtime, Shape, Size, Syntax};
@@ -26,7 +26,7 @@ const BOUND: Duration = Duration::from_secs(10);
     clippy::disallowed_types,
     reason = "that a script ends in time cannot be seen without a clock"
 )]
-fn in_time<T>(what: &str, act: impl FnOnce() -> T) -> T {
+pub(crate) fn in_time<T>(what: &str, act: impl FnOnce() -> T) -> T {
     let begun = std::time::Instant::now();
     let result = act();
     let took = begun.elapsed();
@@ -61,10 +61,10 @@ fn check(kind: FailureKind, body: &str) {
            return #peers > 0 and 1 or nil
          end }}"
     ));
-    let verdicts = in_time(body, || script.answer(&table(true)));
+    let verdicts = in_time(body, || script.verdicts(&table(true)));
     assert_eq!(verdicts, [Verdict::Failed], "{body}");
     assert_eq!(last_kind(&script), kind, "{body}: {}", script.status().report().unwrap());
-    let verdicts = in_time(body, || script.answer(&table(false)));
+    let verdicts = in_time(body, || script.verdicts(&table(false)));
     assert_eq!(verdicts, [chosen(0)], "usable afterwards: {body}");
     let memory = script.status().memory_bytes;
     assert!(memory < MEMORY_MAX as u64 / 2, "{memory} bytes kept: {body}");
@@ -175,8 +175,9 @@ fn the_host_finds_no_memory_left_and_goes_on() {
             refused += 1;
             continue;
         };
-        let verdicts =
-            in_time("no memory", || script.answer(&consultation((0..=255).map(peer).collect(), 4)));
+        let verdicts = in_time("no memory", || {
+            script.verdicts(&consultation((0..=255).map(peer).collect(), 4))
+        });
         assert_eq!(verdicts.len(), 4);
         answered += usize::from(verdicts[0] == chosen(0));
         let wrong = |v: &Verdict| matches!(v, Verdict::Abstained | Verdict::Deferred { .. });
@@ -217,9 +218,9 @@ fn a_score_is_bounded_as_a_choice_is() {
                return 1
              end }}"
         ));
-        assert_eq!(in_time(body, || script.answer(&table(true))), [Verdict::Failed], "{body}");
+        assert_eq!(in_time(body, || script.verdicts(&table(true))), [Verdict::Failed], "{body}");
         assert_eq!(last_kind(&script), kind, "{body}");
-        assert_eq!(script.answer(&table(false)), [chosen(0)], "{body}");
+        assert_eq!(script.verdicts(&table(false)), [chosen(0)], "{body}");
     }
 }
 
@@ -279,14 +280,14 @@ fn error_objects_are_shown_without_addresses() {
         ),
     ] {
         let mut script = choosing(&format!("if ctx.download.endgame then {body} end"));
-        assert_eq!(script.answer(&table(true)), [Verdict::Failed]);
+        assert_eq!(script.verdicts(&table(true)), [Verdict::Failed]);
         let failure = script.status().last_error.unwrap().failure;
         assert_eq!((failure.kind, failure.message.as_str()), (Runtime, message), "{body}");
     }
     let mut script = choosing(
         "local s = 'x' for i = 1, 20 do s = s .. s end if ctx.download.endgame then error(s) end",
     );
-    assert_eq!(in_time("a long message", || script.answer(&table(true))), [Verdict::Failed]);
+    assert_eq!(in_time("a long message", || script.verdicts(&table(true))), [Verdict::Failed]);
     last_kind(&script);
 }
 
@@ -350,7 +351,7 @@ fn odd_numbers_do_no_harm() {
         "return 1 << 64, 1 >> -64, 1 << math.mininteger",
     ] {
         let mut script = choosing(&format!("local function f() {body} end f() return peers[1]"));
-        assert_eq!(in_time(body, || script.answer(&table(true))), [chosen(0)], "{body}");
+        assert_eq!(in_time(body, || script.verdicts(&table(true))), [chosen(0)], "{body}");
     }
 }
 
@@ -368,12 +369,12 @@ fn what_a_script_keeps_does_not_change_what_it_is_told() {
            return #peers > 0 and peers[1] or nil, old and tostring(old_peers == peers)
          end",
     );
-    assert_eq!(script.answer(&table(true)), [Verdict::Abstained]);
+    assert_eq!(script.verdicts(&table(true)), [Verdict::Abstained]);
     let reason = Some("true".to_owned());
     let conn = crate::support::conn(0);
-    assert_eq!(script.answer(&table(false)), [Verdict::Chosen { conn, reason }]);
+    assert_eq!(script.verdicts(&table(false)), [Verdict::Chosen { conn, reason }]);
     // The peer it kept is not a candidate here.
-    assert_eq!(script.answer(&consultation(vec![peer(0)], 1)), [Verdict::Failed]);
+    assert_eq!(script.verdicts(&consultation(vec![peer(0)], 1)), [Verdict::Failed]);
     assert_eq!(last_kind(&script), Contract);
     let message = script.status().last_error.unwrap().failure.message;
     assert_eq!(message, "returned a peer that is not a candidate of this chunk");
@@ -394,7 +395,7 @@ fn a_leak_is_stopped_and_its_vm_replaced() {
     for round in 0..600 {
         let mut table = table(false);
         table.now = shoal_core::time::Timestamp(round * 10_000_000);
-        failed += u32::from(script.answer(&table) == [Verdict::Failed]);
+        failed += u32::from(script.verdicts(&table) == [Verdict::Failed]);
         assert!(script.status().memory_bytes <= MEMORY_MAX as u64 + 65536);
     }
     let status = script.status();
@@ -407,14 +408,14 @@ fn a_leak_is_stopped_and_its_vm_replaced() {
 fn three_exhausted_budgets_in_a_minute_trip_the_breaker() {
     let mut script = choosing("if ctx.download.endgame then while true do end end return nil");
     for _ in 0..3 {
-        assert_eq!(script.answer(&table(true)), [Verdict::Failed]);
+        assert_eq!(script.verdicts(&table(true)), [Verdict::Failed]);
     }
-    assert_eq!(script.answer(&table(true)), [Verdict::Bypassed]);
+    assert_eq!(script.verdicts(&table(true)), [Verdict::Bypassed]);
     let status = script.status();
     assert_eq!((status.counters.errors.budget, status.trips), (3, 1));
     assert_eq!(status.counters.rebuilt, 2, "the third waits for a question");
     script.reset();
-    assert_eq!(script.answer(&table(false)), [Verdict::Abstained]);
+    assert_eq!(script.verdicts(&table(false)), [Verdict::Abstained]);
 }
 
 #[test]
@@ -427,7 +428,7 @@ fn a_budget_error_names_the_line_that_was_running() {
            end
          end",
     );
-    assert_eq!(script.answer(&table(true)), [Verdict::Failed]);
+    assert_eq!(script.verdicts(&table(true)), [Verdict::Failed]);
     let failure = script.status().last_error.unwrap().failure;
     assert_eq!(failure.message, "it ran longer than its budget of 5 ms");
     assert!(matches!(failure.line, Some(4 | 5)), "{failure}");
@@ -438,7 +439,7 @@ fn the_breaker_ends_a_batch_too() {
     let mut script = choosing("if ctx.download.endgame then while true do end end return nil");
     let mut many = consultation((0..3).map(peer).collect(), 16);
     many.download.endgame = true;
-    let verdicts = in_time("a batch", || script.answer(&many));
+    let verdicts = in_time("a batch", || script.verdicts(&many));
     let expected = |n| if n < 3 { Verdict::Failed } else { Verdict::Bypassed };
     let open = 3 * 3;
     assert_eq!(verdicts[..open], (0..open).map(expected).collect::<Vec<_>>());
@@ -457,13 +458,13 @@ fn a_policy_that_cannot_be_built_again_fails_until_it_can() {
         let mut source = source(lua);
         source.seed = seed;
         let Ok(mut script) = load_with(source, NoSink) else { continue };
-        assert_eq!(script.answer(&table(true)), [Verdict::Failed]);
-        let mut verdict = script.answer(&table(false));
+        assert_eq!(script.verdicts(&table(true)), [Verdict::Failed]);
+        let mut verdict = script.verdicts(&table(false));
         while verdict == [Verdict::Failed] {
             unlucky += 1;
             assert_eq!(last_kind(&script), Runtime);
             assert_eq!(script.status().last_error.unwrap().failure.line, Some(1));
-            verdict = script.answer(&table(false));
+            verdict = script.verdicts(&table(false));
         }
         assert_eq!(verdict, [chosen(0)], "seed {seed}");
     }

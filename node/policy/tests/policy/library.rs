@@ -8,7 +8,9 @@ use shoal_policy::{
     sink::{LogLevel, MetricOperation, Sink},
 };
 
-use crate::support::{choosing, consultation, load_with, loaded, peer, source, three, verdict};
+use crate::support::{
+    Verdicts as _, choosing, consultation, load_with, loaded, peer, source, three, verdict,
+};
 
 /// Runs a function body over three peers and gives the text that it returns.
 fn run(body: &str) -> String {
@@ -71,7 +73,8 @@ fn the_library_computes() {
         ("return shoal.cidr('::1', '0.0.0.0/0')", "false"),
         ("return shoal.cidr('[::ffff:10.0.0.1]:80', '10.0.0.0/8')", "true"),
         ("return shoal.has('labels')", "true"),
-        ("return shoal.has('order')", "false"),
+        ("return shoal.has('order')", "true"),
+        ("return shoal.has('deadline')", "false"),
         ("return table.concat(shoal.split('a,b,,c', ','), '|')", "a|b||c"),
         ("return #shoal.split('', ',')", "1"),
         ("return shoal.starts_with('rack-7', 'rack-')", "true"),
@@ -287,7 +290,7 @@ fn logs_and_metrics_reach_the_host_and_not_from_the_dry_run() {
                  metric.set('done', 0.5)
                end";
     let mut script = load_with(source(lua), kept.clone()).unwrap();
-    script.answer(&three());
+    script.verdicts(&three());
     assert_eq!(
         *kept.0.borrow(),
         ["Info loaded", "Warn 3 peers?[2J", "Inc asked 1", "Observe peers 3", "Set done 0.5"]
@@ -309,7 +312,7 @@ fn the_same_seed_gives_the_same_choices() {
         let mut script = load_with(source, Kept::default()).unwrap();
         let mut table = consultation((0..20).map(peer).collect(), 16);
         table.now = shoal_core::time::Timestamp(5);
-        script.answer(&table)
+        script.verdicts(&table)
     };
     assert_eq!(choices(7), choices(7));
     assert_ne!(choices(7), choices(8));

@@ -9,7 +9,14 @@
 )]
 
 mod contract;
+mod events;
+mod fuzzed;
 mod hostile;
+mod hostile_hooks;
+mod keeping;
 mod library;
 mod shipped;
 mod support;
+mod trials;
+mod types;
+mod views;

@@ -1,12 +1,10 @@
 //! The shipped scripts: they load, and the mirror of the default agrees with the default.
 
-use std::{cell::RefCell, rc::Rc};
-
 use proptest::prelude::*;
 
 use shoal_core::{
     policy::{
-        Consultation, Verdict,
+        ChunkFault, Consultation, Happening, Labels, Report, Verdict,
         native::{Cursor, Native},
     },
     rng::Rng,
@@ -15,10 +13,10 @@ use shoal_core::{
 use shoal_policy::{
     script::Script,
     shipped,
-    sink::{LogLevel, MetricOperation, Sink},
+    trial::{self, TrialFile},
 };
 
-use crate::support::{chosen, consultation, last_message, load_with, loaded, peer, source};
+use crate::support::{Verdicts as _, consultation, last_message, loaded, peer};
 
 fn script(name: &str) -> Script {
     loaded(shipped::find(name).unwrap())
@@ -63,7 +61,7 @@ proptest! {
         }
         for round in 0..rounds {
             table.now = Timestamp(round * 1000);
-            prop_assert_eq!(script.answer(&table), natively(&table), "{}", last_message(&script));
+            prop_assert_eq!(script.verdicts(&table), natively(&table), "{}", last_message(&script));
             // The next round has other numbers in the same tables.
             for peer in &mut table.peers {
                 peer.uploaded = (peer.uploaded + 1300 * round) % 2800;
@@ -85,7 +83,7 @@ proptest! {
         for (name, _) in shipped::shipped() {
             let mut script = script(name);
             let mut after = table.clone();
-            for (chunk, verdict) in script.answer(&table).into_iter().enumerate() {
+            for (chunk, verdict) in script.verdicts(&table).into_iter().enumerate() {
                 let Verdict::Chosen { conn, .. } = verdict else { continue };
                 let open = after.open_candidates(chunk).map(|c| c.peer);
                 let peer = open.into_iter().find(|&peer| after.peers[peer].conn == conn);
@@ -114,111 +112,104 @@ fn every_shipped_script_says_what_it_is() {
 }
 
 #[test]
-fn zone_aware_stays_in_its_zone_until_it_is_saturated() {
-    let mut script = script("zone_aware");
-    let mut table = consultation((0..4).map(peer).collect(), 1);
-    let ours = shoal_core::policy::Labels::from([("zone".to_owned(), "a".to_owned())]);
-    table.peers[2].labels = ours.into();
-    let mut ask = |table: &Consultation| match script.answer(table).remove(0) {
-        Verdict::Chosen { conn, reason } => {
-            (Verdict::Chosen { conn, reason: None }, reason.unwrap())
-        }
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(ask(&table), (chosen(2), "in the zone".to_owned()));
-    table.peers[2].inflight = 3;
-    assert_eq!(ask(&table), (chosen(0), "the zone is saturated".to_owned()));
-    table.peers[2].inflight = 0;
-    table.peers[2].rate_bps = 1000;
-    assert_eq!(ask(&table), (chosen(0), "the zone is slow".to_owned()));
-    table.peers[2].rate_bps = 5000;
-    table.chunks[0].candidates[2].tried = true;
-    assert_eq!(ask(&table), (chosen(0), "nobody in the zone".to_owned()));
+fn the_mirror_agrees_with_the_default_on_a_hundred_thousand_decisions() {
+    const DECISIONS: usize = 100_000;
+    let mut rng = Rng::new(7);
+    let mut script = script("lowest_uploaded");
+    let mut decided = 0;
+    let mut chosen = 0;
+    while decided < DECISIONS {
+        let table = random_table(&mut rng);
+        let expected = natively(&table);
+        decided += expected.len();
+        chosen += expected.iter().filter(|v| matches!(v, Verdict::Chosen { .. })).count();
+        assert_eq!(script.verdicts(&table), expected, "{table:?}\n{}", last_message(&script));
+    }
+    assert!(chosen > DECISIONS / 2, "only {chosen} of {decided} had a candidate");
+}
+
+/// Up to twelve peers with numbers that are often equal, and sixteen chunks.
+fn random_table(rng: &mut Rng) -> Consultation {
+    let count = rng.below(13);
+    let peers = (0..count).map(|n| {
+        let mut peer = peer(u8::try_from(n).unwrap());
+        (peer.uploaded, peer.slots) = (rng.below(6) as u64 * 700, rng.below(9) as u32);
+        peer.inflight = rng.below(4) as u32;
+        peer
+    });
+    let mut table = consultation(peers.collect(), 16);
+    for chunk in &mut table.chunks {
+        chunk.size = 1 + rng.below(1500) as u32;
+        chunk.candidates.retain(|_| rng.below(8) > 0);
+        chunk.candidates.iter_mut().for_each(|candidate| candidate.tried = rng.below(4) == 0);
+    }
+    table
 }
 
 #[test]
-fn two_choices_prefers_the_shorter_queue() {
-    let mut script = script("two_choices");
-    let mut table = consultation((0..2).map(peer).collect(), 1);
-    table.peers[0].inflight = 3;
-    for _ in 0..20 {
-        let reason = Some("fewer in flight of two".to_owned());
-        let expected = Verdict::Chosen { conn: table.peers[1].conn, reason };
-        assert_eq!(script.answer(&table), [expected]);
+fn every_shipped_script_survives_whatever_it_is_asked_and_told() {
+    let mut rng = Rng::new(3);
+    for (name, _) in shipped::shipped() {
+        let mut script = script(name);
+        for round in 0..200_u64 {
+            let mut table = random_table(&mut rng);
+            table.now = Timestamp(round * 700_000);
+            table.download.elapsed_ms = round * 700;
+            table.download.endgame = round > 150;
+            for peer in &mut table.peers {
+                peer.rate_bps = [0, 1, 5000, u64::MAX][rng.below(4)];
+                peer.rtt_us = [0, 900, u64::MAX][rng.below(3)];
+                let label = ["", "a", "b", "1e999", "-3", "0x10"][rng.below(6)].to_owned();
+                let labels = [("zone".to_owned(), label.clone()), ("cost".to_owned(), label)];
+                peer.labels = Labels::from(labels).into();
+            }
+            for chunk in &mut table.chunks {
+                chunk.deadline_ms = [None, Some(0), Some(u64::MAX)][rng.below(3)];
+                chunk.attempts = rng.below(3) as u32;
+            }
+            for what in happenings(&table) {
+                let Consultation { policy, torrent, now, .. } = table;
+                let download = table.download.clone();
+                script.report(&Report { policy, torrent, now, download, what });
+            }
+            script.verdicts(&table);
+            let failed = script.status().report().unwrap_or_default();
+            assert_eq!(failed, "", "{name}, round {round}: {table:?}");
+        }
     }
+}
+
+/// Everything that can happen, with the peers and a chunk of a table.
+fn happenings(table: &Consultation) -> Vec<Happening> {
+    let peers = table.peers.clone();
+    let mut happenings = vec![Happening::Phase { peers: peers.clone() }];
+    for (n, peer) in peers.iter().cloned().enumerate() {
+        let chunk = table.chunks[0].clone();
+        happenings.push(match n % 4 {
+            0 => Happening::PeerAdded { peer },
+            1 => Happening::PeerRemoved { peer },
+            2 => Happening::ChunkDone { peer, bytes: u64::from(chunk.size), chunk, took_us: 900 },
+            _ => Happening::ChunkFailed { peer, chunk, fault: ChunkFault::Timeout },
+        });
+    }
+    happenings.push(Happening::Tick { peers });
+    happenings.push(Happening::Finished);
+    happenings
 }
 
 #[test]
 fn the_examples_of_the_manual_load() {
     let manual = include_str!("../../../../scripts/README.md");
     let blocks: Vec<_> = manual.split("```lua\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
-    for block in blocks {
-        let lua = block.split("```").next().unwrap();
-        let mut script = loaded(lua);
+    assert_eq!(blocks.len(), 3);
+    let lua = |n: usize| blocks[n].split("```").next().unwrap_or_default();
+    for n in [0, 1] {
+        let mut script = loaded(lua(n));
         assert!(script.warnings().len() <= 1, "{:?}", script.warnings());
-        let verdicts = script.answer(&consultation((0..5).map(peer).collect(), 3));
+        let verdicts = script.verdicts(&consultation((0..5).map(peer).collect(), 3));
         assert!(verdicts.iter().all(|v| matches!(v, Verdict::Chosen { .. })), "{verdicts:?}");
     }
-}
-
-/// The sorted keys of a table that an expression names, as a policy sees them.
-fn keys(expression: &str) -> Vec<String> {
-    let lua = format!(
-        "return function(ctx, peers)
-           if #peers ~= 3 then return nil end
-           for key in pairs({expression}) do log.info('%s', key) end
-         end"
-    );
-    let kept = Lines::default();
-    load_with(source(lua), kept.clone())
-        .unwrap()
-        .answer(&consultation((0..3).map(peer).collect(), 1));
-    kept.0.take()
-}
-
-#[derive(Clone, Default)]
-struct Lines(Rc<RefCell<Vec<String>>>);
-
-impl Sink for Lines {
-    fn log(&mut self, _level: LogLevel, line: &str) {
-        self.0.borrow_mut().push(line.to_owned());
-    }
-
-    fn metric(&mut self, _operation: MetricOperation, _name: &str, _value: f64) {}
-}
-
-#[test]
-fn the_types_are_what_a_policy_sees() {
-    let types = include_str!("../../../../scripts/types/shoal.d.lua");
-    for (class, expression) in
-        [("Peer", "peers[1]"), ("Chunk", "ctx.chunk"), ("Download", "ctx.download"), ("Ctx", "ctx")]
-    {
-        let start = types.split(&format!("---@class shoal.{class} ")).nth(1).unwrap();
-        let fields = start.lines().skip(1).map_while(|line| line.strip_prefix("---@field "));
-        let mut fields: Vec<_> =
-            fields.map(|field| field.split(' ').next().unwrap().to_owned()).collect();
-        fields.sort();
-        let mut seen = keys(expression);
-        if class == "Chunk" {
-            // There only where there is one.
-            seen.push("deadline_ms".to_owned());
-            seen.sort();
-        }
-        assert_eq!(fields, seen, "{class}");
-    }
-    for library in ["shoal", "log", "metric"] {
-        let prefix = format!("function {library}.");
-        let functions = types.lines().filter_map(|line| line.strip_prefix(&prefix));
-        let mut functions: Vec<_> =
-            functions.map(|line| line.split('(').next().unwrap().to_owned()).collect();
-        if library == "shoal" {
-            functions.push("api".to_owned());
-        }
-        functions.sort();
-        assert_eq!(functions, keys(library), "{library}");
-    }
-    for feature in shoal_policy::FEATURES {
-        assert!(types.contains(&format!("\"{feature}\"")), "{feature}");
-    }
+    let file = TrialFile { name: "README.md".to_owned(), source: lua(2).to_owned() };
+    let results = trial::run(None, &file);
+    assert!(results.len() == 1 && results[0].passed, "{results:?}");
 }

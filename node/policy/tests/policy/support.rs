@@ -1,10 +1,13 @@
 //! Consultations and scripts for the tests of the policy host.
 
-use std::sync::Arc;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use shoal_core::{
-    ids::{ConnId, InfoHash, PeerId, PieceIndex, RoundId, TorrentId},
-    policy::{Candidate, ChunkView, Consultation, DownloadView, Labels, PeerView, Verdict},
+    ids::{ConnId, InfoHash, PeerId, PieceIndex, PolicyId, RoundId, TorrentId},
+    policy::{
+        Candidate, ChunkView, Consultation, DownloadView, Happening, Labels, PeerView, Report,
+        Verdict,
+    },
     time::Timestamp,
 };
 use shoal_policy::{
@@ -12,7 +15,7 @@ use shoal_policy::{
     failure::Diagnostics,
     load::ScriptSource,
     script::Script,
-    sink::{NoSink, Sink},
+    sink::{LogLevel, MetricOperation, NoSink, Sink},
 };
 
 pub(crate) fn source(lua: impl AsRef<[u8]>) -> ScriptSource {
@@ -81,6 +84,7 @@ pub(crate) fn chunk(peers: usize) -> ChunkView {
 pub(crate) fn consultation(peers: Vec<PeerView>, chunks: usize) -> Consultation {
     Consultation {
         round: RoundId(1),
+        policy: PolicyId(1),
         torrent: TorrentId(1),
         now: Timestamp(10_000_000),
         download: DownloadView {
@@ -97,6 +101,39 @@ pub(crate) fn consultation(peers: Vec<PeerView>, chunks: usize) -> Consultation 
     }
 }
 
+/// What happened to the download of [`consultation`].
+pub(crate) fn report(what: Happening) -> Report {
+    let Consultation { policy, torrent, now, download, .. } = three();
+    Report { policy, torrent, now, download, what }
+}
+
+/// A sink that keeps the log, and the log.
+pub(crate) fn kept_log() -> (impl Sink, Rc<RefCell<Vec<String>>>) {
+    let lines = Rc::default();
+    (KeptLog(Rc::clone(&lines)), lines)
+}
+
+struct KeptLog(Rc<RefCell<Vec<String>>>);
+
+impl Sink for KeptLog {
+    fn log(&mut self, _level: LogLevel, line: &str) {
+        self.0.borrow_mut().push(line.to_owned());
+    }
+
+    fn metric(&mut self, _operation: MetricOperation, _name: &str, _value: f64) {}
+}
+
+/// Verdicts without what they took.
+pub(crate) trait Verdicts {
+    fn verdicts(&mut self, consultation: &Consultation) -> Vec<Verdict>;
+}
+
+impl Verdicts for Script {
+    fn verdicts(&mut self, consultation: &Consultation) -> Vec<Verdict> {
+        self.answer(consultation.clone()).into_iter().map(|judged| judged.verdict).collect()
+    }
+}
+
 /// Three peers, one chunk.
 pub(crate) fn three() -> Consultation {
     consultation((0..3).map(peer).collect(), 1)
@@ -104,7 +141,7 @@ pub(crate) fn three() -> Consultation {
 
 /// The verdict on one chunk over three peers.
 pub(crate) fn verdict(script: &mut Script) -> Verdict {
-    let mut verdicts = script.answer(&three());
+    let mut verdicts = script.verdicts(&three());
     assert_eq!(verdicts.len(), 1);
     verdicts.remove(0)
 }

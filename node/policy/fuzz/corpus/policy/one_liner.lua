@@ -1,0 +1,1 @@
+return function(ctx, peers) return shoal.argmin(peers, "uploaded"), "why" end

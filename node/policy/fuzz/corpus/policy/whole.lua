@@ -1,0 +1,13 @@
+return { api = 1, name = "whole", version = 2, requires = { "labels", "events" },
+  params = { zone = { type = "string", default = "a" }, n = { type = "integer", default = 3, min = 1 } },
+  init = function(ctx) ctx.state.n = ctx.state.n or 0 end,
+  score = function(ctx, p) return p.labels.zone == ctx.params.zone and p.rate or -p.uploaded end,
+  order = function(ctx) return { strategy = "sequential", window = ctx.params.n, duplicate = false } end,
+  slots = function(ctx, p) return ctx.download.endgame and 1 or p.slots end,
+  migrate = function(old, from) old.from = from return old end,
+  on = { chunk_done = function(ctx, ev) ctx.state[ev.peer.id] = { ev.ms, ev.bytes } end,
+    chunk_failed = function(ctx, ev) ctx.state[ev.kind] = ev.chunk.index end,
+    peer_added = function(ctx, ev) ctx.state[ev.peer.id] = true end,
+    peer_removed = function(ctx, ev) ctx.state[ev.peer.id] = nil end,
+    tick = function(ctx) ctx.state.n = ctx.state.n + 1 end,
+    finished = function(ctx) log.info("%d", ctx.state.n) end } }
