@@ -15,7 +15,7 @@ use std::{
 
 use shoal_core::{
     bitfield::Bitfield,
-    ids::{InfoHash, PeerId},
+    ids::{InfoHash, PeerId, PieceIndex},
     wire::{
         BlockRange, Handshake, Message, MessageKind,
         handshake::HANDSHAKE_LEN,
@@ -40,6 +40,10 @@ pub enum Conduct {
     HangsUp,
     /// Closes the connection after the handshake, without another word.
     Leaves,
+    /// Has everything and never unchokes.
+    Chokes,
+    /// Has the first chunk only.
+    Poor,
 }
 
 /// What a fake shares.
@@ -157,8 +161,10 @@ impl Shared {
         }
         let pieces = self.content.data.len().div_ceil(self.content.chunk as usize);
         let mut hello = Vec::new();
-        message::encode(&Message::Bitfield(Bitfield::full(pieces).to_wire()), &mut hello);
-        message::encode(&Message::Unchoke, &mut hello);
+        message::encode(&Message::Bitfield(self.have(pieces).to_wire()), &mut hello);
+        if !matches!(self.conduct, Conduct::Chokes) {
+            message::encode(&Message::Unchoke, &mut hello);
+        }
         stream.write_all(&hello)?;
         let queue = Queue::default();
         let out = stream.try_clone()?;
@@ -169,6 +175,15 @@ impl Shared {
             queue.bell.notify_all();
             heard
         })
+    }
+
+    fn have(&self, pieces: usize) -> Bitfield {
+        if matches!(self.conduct, Conduct::Poor) {
+            let mut first = Bitfield::new(pieces);
+            first.set(PieceIndex(0));
+            return first;
+        }
+        Bitfield::full(pieces)
     }
 
     /// Serves what is asked until the other side is gone.
@@ -185,7 +200,11 @@ impl Shared {
                     }
                     Duration::ZERO
                 }
-                Conduct::Honest | Conduct::Liar | Conduct::Leaves => Duration::ZERO,
+                Conduct::Honest
+                | Conduct::Liar
+                | Conduct::Leaves
+                | Conduct::Chokes
+                | Conduct::Poor => Duration::ZERO,
                 Conduct::Drip(pause) => pause,
                 Conduct::Paced(rate) => Duration::from_secs(1) * range.len / rate,
             };

@@ -15,4 +15,5 @@ mod jobs;
 mod policies;
 mod python;
 mod resume;
+mod strategist;
 mod whole;
