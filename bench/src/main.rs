@@ -3,6 +3,7 @@
 
 mod answer;
 mod client;
+mod decisions;
 mod floor;
 mod interrupt;
 mod machine;
@@ -47,6 +48,8 @@ enum Command {
     Transfer(TransferArgs),
     /// Count what crosses between two zones of nodes under one policy and under another, in turn
     Zones(ZonesArgs),
+    /// Measure what a decision of each policy costs
+    Policy(PolicyArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { file: PathBuf, ready_file: PathBuf },
@@ -139,6 +142,18 @@ struct ZonesArgs {
     bin_dir: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+struct PolicyArgs {
+    /// Only these policies: names, or Lua files [default: all that come with the node]
+    #[arg(value_name = "NAME|FILE")]
+    names: Vec<String>,
+    #[command(flatten)]
+    every: Every,
+    /// Folder of shoald and shoalctl [default: that of this program]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
     /// Aligned text of at most 80 columns.
@@ -176,6 +191,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, ..plan })
         }
         Command::Zones(args) => zones(args),
+        Command::Policy(args) => policy(args),
         Command::FloorSend { file, ready_file } => floor::send(&file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)
@@ -223,6 +239,19 @@ fn zones(args: ZonesArgs) -> anyhow::Result<()> {
     show(output, &report, zones::Report::table)
 }
 
+fn policy(args: PolicyArgs) -> anyhow::Result<()> {
+    interrupt::install()?;
+    let Every { runs, dir, timeout, output } = args.every;
+    let report = decisions::measure(&decisions::Plan {
+        runs,
+        names: args.names,
+        dir: dir.unwrap_or_else(space::default_dir),
+        timeout: Duration::from_secs(timeout),
+        bin_dir: args.bin_dir,
+    })?;
+    show(output, &report, decisions::Report::table)
+}
+
 fn piece_len(piece: ByteSize) -> anyhow::Result<u32> {
     u32::try_from(piece.as_u64()).map_err(|_| anyhow::anyhow!("--piece: {piece} is over 16MiB"))
 }
@@ -257,5 +286,8 @@ mod tests {
         let Command::Zones(args) = Cli::parse_from(args).command else { panic!("not parsed") };
         assert_eq!((args.upload_limit.as_u64(), args.size.as_u64()), (20_000_000, 200 << 20));
         assert_eq!((args.every.runs, args.nodes), (3, 4));
+        let args = ["shoal-bench", "policy", "random"];
+        let Command::Policy(args) = Cli::parse_from(args).command else { panic!("not parsed") };
+        assert_eq!(args.names, ["random"]);
     }
 }

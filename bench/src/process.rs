@@ -280,6 +280,21 @@ pub(crate) fn await_that<T>(
     }
 }
 
+/// Runs a program that answers with JSON: the last document of its output.
+///
+/// # Errors
+/// It fails, takes longer than `within`, or answers with something else; `name` names it.
+pub(crate) fn answer_of(
+    name: &str,
+    argv: &[OsString],
+    log: PathBuf,
+    within: Duration,
+) -> anyhow::Result<Value> {
+    let mut members = [Member::start(name, argv, log)?];
+    wait_all(&mut members, Instant::now(), within)?;
+    document(&members[0])
+}
+
 /// The last document that a program wrote.
 ///
 /// # Errors
