@@ -15,7 +15,7 @@ use shoal_policy::{
     measure,
     params::Param,
     sink::NoSink,
-    trial::{self, TrialFile, TrialResult},
+    trial::{self, TrialFile, TrialLimits, TrialResult},
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -26,6 +26,8 @@ use super::{
 
 /// The numbers of candidates that are measured (policy.md §5).
 pub const BENCH_CANDIDATES: [usize; 3] = [8, 50, 200];
+/// What the tests of one call may take together, in virtual time.
+const TESTS_SPAN: Duration = Duration::from_secs(30);
 /// Decisions measured with each.
 const BENCH_DECISIONS: usize = 10_000;
 
@@ -113,11 +115,21 @@ pub fn check(choice: &PolicyChoice) -> Checked {
     }
 }
 
-/// Runs test files against a policy; none: each names its own.
+/// Runs test files against a policy; none: each names its own. What is left of [`TESTS_SPAN`] bounds
+/// each file: one call does not hold the bench for long.
 #[must_use]
 pub fn test(policy: Option<&ScriptChoice>, files: &[TrialFile]) -> Vec<TrialResult> {
     let policy = policy.map(source);
-    files.iter().flat_map(|file| trial::run(policy.as_ref(), file)).collect()
+    let mut left = TESTS_SPAN;
+    let mut results = Vec::new();
+    for file in files {
+        let limits = TrialLimits::default();
+        let limits = TrialLimits { file: limits.file.min(left), ..limits };
+        let said = trial::run_within(limits, policy.as_ref(), file);
+        left = said.iter().fold(left, |left, result| left.saturating_sub(result.spent));
+        results.extend(said);
+    }
+    results
 }
 
 /// What a decision costs.
