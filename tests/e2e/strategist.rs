@@ -71,7 +71,7 @@ async fn everybody_who_is_left_out_is_named_with_the_reason() {
     for fake in [&held, &other] {
         assert_eq!(why(fake), (NoSlot, "1 of 1 slots are in use".to_owned()));
     }
-    assert_eq!(explained.left_out.len(), 5);
+    assert_eq!((explained.left_out.len(), explained.outcome()), (5, v1::Outcome::Nobody));
     assert_eq!((explained.chunk.as_str(), explained.chosen), ("file1.webm.part16", None));
     let out = leecher.ctl(&["policy", "explain", "file1.webm.part16"]).await.ok();
     for words in ["chokes us", "bad data twice", "not this one", "slots are in use"] {

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     config::CONSULT_CHUNKS_MAX,
     ids::{ConnId, PieceIndex, PolicyId, RoundId, TorrentId},
-    policy::{Answer, Consultation, DownloadView, Judged, Verdict, native::Native},
+    policy::{
+        Answer, Candidate, ChunkView, Consultation, DownloadView, Judged, PeerView, Verdict,
+        native::Native,
+    },
     time::Timestamp,
     torrent::Torrent,
 };
@@ -68,6 +71,9 @@ impl Session {
             let next = self.next_extent(id, &table.peers, &mut skip, out);
             let Some((piece, extent)) = next else { break };
             let mut view = self.chunk_view(id, piece, extent, &table);
+            if !has_room(&view, &views, &table.peers) {
+                break;
+            }
             let torrent = self.torrents.get_mut(&id).expect("its table was made above");
             view.name = torrent.metainfo.chunk_name(piece);
             torrent.pieces.reserve(piece, extent);
@@ -189,6 +195,7 @@ impl Session {
             None => (Consulted::Late, None),
         };
         let chosen = self.grant_by_default(id, piece, extent, out);
+        let outcome = if chosen.is_some() { outcome } else { Consulted::Nobody };
         let by = by_script(round, outcome, reason);
         self.keep_decision(id, asked, chosen, by, spent_us);
     }
@@ -253,6 +260,19 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether the candidates of one more chunk have free slots beyond those that the chunks before it
+/// need which have no other candidates: asking for more only to have nobody is in vain.
+fn has_room(chunk: &ChunkView, before: &[ChunkView], peers: &[PeerView]) -> bool {
+    let free = |candidate: &Candidate| {
+        let peer = &peers[candidate.peer];
+        peer.slots.saturating_sub(peer.inflight) as usize
+    };
+    let room: usize = chunk.candidates.iter().map(free).sum();
+    let among = |candidate: &Candidate| chunk.candidates.iter().any(|c| c.peer == candidate.peer);
+    let bound = |other: &&ChunkView| other.candidates.iter().all(among);
+    room > before.len() || room > before.iter().filter(bound).count()
 }
 
 fn by_script(round: &Round, outcome: Consulted, reason: Option<String>) -> DecidedBy {

@@ -72,6 +72,8 @@ pub enum Consulted {
     Late,
     /// Its peer was gone or full by then: the default decided.
     Stale,
+    /// By then nobody had a free slot; the chunk is asked about again.
+    Nobody,
 }
 
 /// The last decisions.

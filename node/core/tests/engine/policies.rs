@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use shoal_core::{
     bitfield::Bitfield,
+    config::Config,
     ids::{PieceIndex, PolicyId},
     policy::{
         Advice, Candidate, ChunkFault, ChunkOrder, Happening, Hooks, Order, Report, Verdict,
@@ -276,6 +277,33 @@ fn advice_that_is_not_repeated_is_withdrawn() {
 }
 
 #[test]
+fn a_script_is_not_asked_for_more_chunks_than_their_holders_have_slots() {
+    let mut world = World::new(metainfo(16 * MIB, 256 * 1024));
+    let pieces = world.metainfo.piece_count() as usize;
+    world.seed(host(MIB));
+    // Two who have the first piece only: their free slots are of no use for the others.
+    for _ in 0..2 {
+        let mut first = Bitfield::new(pieces);
+        first.set(PieceIndex(0));
+        let poor = world.node(host(MIB), Config::default(), first);
+        let torrent = world.torrent(poor);
+        world.command(poor, Command::ConnectTracker(torrent));
+    }
+    world.policy = Some(Box::new(|question| vec![Verdict::Abstained; question.chunks.len()]));
+    let (leech, job) = world.leech(Host::default());
+    world.command(leech, scripted(DECIDES));
+    let mut made: Vec<Decision> = Vec::new();
+    let ended = world.run(MINUTE, |world| {
+        let last = made.last().map_or(0, |decision| decision.sequence);
+        made.extend(world.session(leech).decisions_after(last).cloned());
+        world.done(leech, job).is_some()
+    });
+    assert!(ended);
+    let vain = made.iter().filter(|decision| decision.chosen.is_none()).count();
+    assert!(vain * 10 <= made.len(), "{vain} of {} in vain", made.len());
+}
+
+#[test]
 fn a_script_is_told_only_what_it_asks_for() {
     let all = Hooks {
         decides: false,
@@ -399,7 +427,7 @@ fn whoever_is_no_candidate_is_named_with_the_reason() {
     let liar = world.seed(Host { corrupt: true, upload_bps: 10_000_000 });
     let mut partial = Bitfield::new(pieces);
     partial.set(PieceIndex(0));
-    let poor = world.node(host(100_000), shoal_core::config::Config::default(), partial);
+    let poor = world.node(host(100_000), Config::default(), partial);
     let torrent = world.torrent(poor);
     world.command(poor, Command::ConnectTracker(torrent));
     let leech = world.leech(Host::default());

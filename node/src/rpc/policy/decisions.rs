@@ -69,6 +69,7 @@ fn told(
     let natively = |native| explained.natively(native, 1).map(|peer| &question.peers[peer]);
     let default = natively(Native::default());
     let (outcome, chosen) = match (explained.chooser, said) {
+        _ if chunk.candidates.is_empty() => (api::Outcome::Nobody, None),
         (Chooser::Native(native), _) => (api::Outcome::Native, natively(native)),
         (Chooser::Consulted(..), Some(said)) if state == PolicyState::Active => {
             let named = |conn| question.peers.iter().find(|peer| peer.conn == conn);
@@ -283,5 +284,6 @@ fn outcome_of(outcome: Consulted) -> api::Outcome {
         Consulted::Bypassed => api::Outcome::Bypassed,
         Consulted::Late => api::Outcome::Late,
         Consulted::Stale => api::Outcome::Stale,
+        Consulted::Nobody => api::Outcome::Nobody,
     }
 }
