@@ -80,22 +80,40 @@ async fn check(policy: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn five_files_arrive_whole_under_the_native_default() {
-    check("lowest_uploaded").await;
+macro_rules! under {
+    ($($test:ident $policy:literal,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                check($policy).await;
+            }
+        )+
+
+        /// Every policy under which the files were to arrive.
+        const POLICIES: &[&str] = &[$($policy),+];
+    };
+}
+
+under! {
+    five_files_arrive_whole_under_the_native_default "lowest_uploaded",
+    five_files_arrive_whole_under_cost_deadline "cost_deadline.lua",
+    five_files_arrive_whole_under_fastest "fastest.lua",
+    five_files_arrive_whole_under_lowest_uploaded_in_lua "lowest_uploaded.lua",
+    five_files_arrive_whole_under_rarest_first "rarest_first.lua",
+    five_files_arrive_whole_under_rendezvous "rendezvous.lua",
+    five_files_arrive_whole_under_sequential "sequential.lua",
+    five_files_arrive_whole_under_two_choices "two_choices.lua",
+    five_files_arrive_whole_under_weighted_random "weighted_random.lua",
+    five_files_arrive_whole_under_zone_aware "zone_aware.lua",
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_files_arrive_whole_under_lowest_uploaded_in_lua() {
-    check("lowest_uploaded.lua").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_files_arrive_whole_under_two_choices() {
-    check("two_choices.lua").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_files_arrive_whole_under_zone_aware() {
-    check("zone_aware.lua").await;
+async fn no_shipped_policy_is_left_out() {
+    let party = Party::new().await;
+    let peer = party.peer("peer").await;
+    let request = shoal::v1::ListPoliciesRequest::default();
+    let listed = peer.policies().list_policies(request).await.unwrap().into_inner().policies;
+    for policy in listed.iter().filter(|policy| policy.name.ends_with(".lua")) {
+        assert!(POLICIES.contains(&policy.name.as_str()), "{}", policy.name);
+    }
 }
