@@ -191,11 +191,14 @@ impl Shell {
                 self.begin_policy(scope, PolicyChoice::Native(native), why);
             }
             Scope::Torrent(_) => {
-                if let Some(gone) = self.policies.chosen.remove(&scope) {
+                // One that was not restored is nowhere but in the host.
+                let shown = self.policies.host.in_force(scope).is_some();
+                let gone = self.policies.chosen.remove(&scope);
+                if let Some((policy, _)) = gone.and_then(|gone| gone.seat) {
+                    self.policies.host.drop_policy(policy);
+                }
+                if shown {
                     self.policies.host.withdraw(scope);
-                    if let Some((policy, _)) = gone.seat {
-                        self.policies.host.drop_policy(policy);
-                    }
                     self.put_in_force(scope, None);
                     self.tell_policy("set", scope, "the node's policy decides again".to_owned());
                 }

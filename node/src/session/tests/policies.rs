@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use shoal_core::{
     ids::InfoHash,
     policy::{Verdict, native::Native},
-    session::command::Command,
+    session::{Chooser, command::Command},
 };
 
 use super::{event_hub::Subscription, *};
@@ -303,6 +303,32 @@ async fn a_reset_brings_a_dead_thread_back_with_every_policy() {
     assert_eq!(leech.handle().policy_status(own).scope, own);
     leech.stop().await;
     seed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_not_restored_is_told_and_can_be_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start_with(options(&dir), |clock, tell| held::host(clock, tell).0);
+    let node = Node { running: running.await.unwrap(), dir };
+    let created = node.seed(&FILES).await;
+    let own = Scope::Torrent(created.info_hash);
+    // What that host took is no Lua for the sandbox of the next start.
+    node.set(own, Some(script("held"))).await;
+    let node = node.restart().await;
+    let mut events = node.handle().events().subscribe();
+    while node.handle().policy_status(own).last_error.is_none() {
+        within(events.next()).await.unwrap();
+    }
+    let status = node.handle().policy_status(own);
+    assert_eq!((status.name.as_str(), status.scope), ("lowest_uploaded", own));
+    assert_eq!(status.last_error.unwrap().kind, "syntax");
+    node.set(Scope::Node, Some(Native::Random.into())).await;
+    node.set(own, None).await;
+    assert_eq!(node.handle().policy_scopes(), [Scope::Node]);
+    let hash = created.info_hash;
+    let chooser = node.look(move |s| s.chooser(s.by_hash(&hash))).await;
+    assert_eq!(chooser, Chooser::Native(Native::Random));
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
