@@ -93,8 +93,9 @@ impl Session {
     }
 
     pub(super) fn is_starved(&self, id: TorrentId) -> bool {
-        let idle = !self.leases.values().any(|lease| lease.torrent == id);
-        idle && self.now.since(self.torrents[&id].last_grant) >= STARVED_AFTER
+        // The cheap half first: it is asked for every closed peer of every table.
+        let long = self.now.since(self.torrents[&id].last_grant) >= STARVED_AFTER;
+        long && !self.leases.values().any(|lease| lease.torrent == id)
     }
 
     pub(super) fn download_view(&self, id: TorrentId) -> DownloadView {
