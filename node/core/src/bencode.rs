@@ -7,6 +7,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::config::{BENCODE_DEPTH_MAX, BENCODE_VALUES_MAX};
 
+/// The most digits of a number, leading zeros among them (libtorrent's).
+const DIGITS_MAX: usize = 20;
+
 /// A decoded value, borrowing from the input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value<'a> {
@@ -47,7 +50,7 @@ pub enum DecodeErrorKind {
     /// No value begins with this byte.
     #[error("unexpected byte {0:#04x}")]
     UnexpectedByte(u8),
-    /// No digits, a leading zero or a negative zero.
+    /// No digits.
     #[error("malformed number")]
     MalformedNumber,
     /// The integer does not fit 64 bits.
@@ -68,9 +71,6 @@ pub enum DecodeErrorKind {
     /// A dictionary ends after a key.
     #[error("key without a value")]
     KeyWithoutValue,
-    /// A dictionary has a key twice.
-    #[error("duplicate key {0:?}")]
-    DuplicateKey(String),
     /// Something follows the value.
     #[error("trailing data")]
     TrailingData,
@@ -89,7 +89,8 @@ pub fn decode(input: &[u8]) -> Result<Value<'_>, DecodeError> {
 }
 
 /// Decodes the value that the input begins with, and returns what follows it (BEP 9 puts raw data
-/// behind a dictionary). Keys may be unsorted, as foreign files have them; duplicates are refused.
+/// behind a dictionary). As foreign files have them, keys may be unsorted and numbers may begin with
+/// zeros; of a key that is there twice the first counts, as for libtorrent.
 ///
 /// # Errors
 /// [`DecodeError`] with the offset, for anything that is not bencoded or beyond the limits.
@@ -245,10 +246,7 @@ impl<'a> Decoder<'a> {
                 entries.shrink_to_fit();
                 if !entries.is_sorted_by(|a, b| a.0 < b.0) {
                     entries.sort_by(|a, b| a.0.cmp(b.0));
-                    if let Some(twice) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                        let key = printable(twice[0].0);
-                        return Err(error_at(start, DecodeErrorKind::DuplicateKey(key)));
-                    }
+                    entries.dedup_by(|later, first| later.0 == first.0);
                 }
                 Ok(Value::Dict(Dict { entries, raw: &self.input[start..self.at] }))
             }
@@ -262,9 +260,6 @@ impl<'a> Decoder<'a> {
         let negative = self.peek()? == b'-';
         self.at += usize::from(negative);
         let digits = self.digits(b'e')?;
-        if negative && digits == b"0" {
-            return Err(error_at(start, DecodeErrorKind::MalformedNumber));
-        }
         let range = || error_at(start, DecodeErrorKind::NumberRange);
         let mut number: i64 = 0;
         for &digit in digits {
@@ -294,21 +289,19 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decimal digits without a leading zero, and the byte that ends them, which is consumed.
+    /// Decimal digits, and the byte that ends them, which is consumed.
     fn digits(&mut self, end: u8) -> Result<&'a [u8], DecodeError> {
         let start = self.at;
         let rest = &self.input[start..];
-        // 20 digits are beyond every number accepted: a long run is not scanned to its end.
-        let len = rest.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+        // A long run is not scanned to its end.
+        let len = rest.iter().take(DIGITS_MAX + 1).take_while(|b| b.is_ascii_digit()).count();
         let digits = &rest[..len];
-        if len == 20 {
+        if len > DIGITS_MAX {
             return Err(error_at(start, DecodeErrorKind::NumberRange));
         }
         match rest.get(len) {
             None => Err(error_at(start + len, DecodeErrorKind::UnexpectedEnd)),
-            Some(_) if len == 0 || (len > 1 && digits[0] == b'0') => {
-                Err(error_at(start, DecodeErrorKind::MalformedNumber))
-            }
+            Some(_) if len == 0 => Err(error_at(start, DecodeErrorKind::MalformedNumber)),
             Some(&byte) if byte != end => {
                 Err(error_at(start + len, DecodeErrorKind::UnexpectedByte(byte)))
             }
@@ -344,11 +337,6 @@ impl<'a> Open<'a> {
 
 fn error_at(offset: usize, kind: DecodeErrorKind) -> DecodeError {
     DecodeError { offset, kind }
-}
-
-/// A key for an error message: valid, and short whatever was sent.
-fn printable(key: &[u8]) -> String {
-    String::from_utf8_lossy(&key[..key.len().min(64)]).into_owned()
 }
 
 /// A value to be encoded. Dictionaries sort their keys by themselves.
