@@ -7,7 +7,7 @@ use crate::{
         AUTO_PIECES_MAX, FILES_MAX, METAINFO_LEN_MAX, PIECE_LEN_DEFAULT, PIECE_LEN_MAX,
         PIECE_LEN_MIN, PIECES_MAX, URL_LEN_MAX,
     },
-    metainfo::{File, FileKind, Layout, error::MetainfoError, paths},
+    metainfo::{File, FileKind, Layout, error::MetainfoError, parse::PAD_DIR, paths},
 };
 
 /// What a torrent is to be made of.
@@ -252,7 +252,7 @@ fn padded(files: Vec<File>, piece_len: u32) -> Vec<File> {
         let len = if index < last { pad_after(file.len, piece_len) } else { 0 };
         padded.push(file);
         if len > 0 {
-            let path = vec![".pad".to_owned(), len.to_string()];
+            let path = vec![PAD_DIR.to_owned(), len.to_string()];
             padded.push(File { path, len, offset, kind: FileKind::Pad });
             offset += len;
         }

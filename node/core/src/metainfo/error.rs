@@ -94,6 +94,9 @@ pub enum PathFault {
     /// No components.
     #[error("it is empty")]
     Empty,
+    /// It begins at the root.
+    #[error("it is absolute")]
+    Absolute,
     /// A component without characters.
     #[error("it has an empty component")]
     EmptyComponent,

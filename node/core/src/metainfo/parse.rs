@@ -14,6 +14,11 @@ use crate::{
     metainfo::{File, FileKind, Layout, Metainfo, error::MetainfoError, paths},
 };
 
+/// The folder of padding files (BEP 47), for those too that have no path of their own.
+pub(crate) const PAD_DIR: &str = ".pad";
+/// What names of padding files hold that are older than BEP 47 (BitComet's).
+const BITCOMET_PAD: &str = "_____padding_file_";
+
 impl Metainfo {
     /// Reads a metainfo file. What follows the bencoded dictionary is ignored, as are keys that
     /// nobody knows, tracker URLs that are not text or too long, and those beyond
@@ -64,17 +69,18 @@ impl Metainfo {
         let name = paths::component(name);
         paths::check(std::slice::from_ref(&name))?;
         let piece_len = piece_len(info)?;
-        let (files, is_multi) = match list(info, "files")? {
+        let (mut files, is_multi) = match list(info, "files")? {
             Some(entries) => (multiple(entries)?, true),
             None => (vec![single(info, &name)?], false),
         };
+        paths::part(&mut files);
         let by_path = paths::order(&files)?;
         let spans = files.iter().map(|file| (file.len, file.kind == FileKind::Pad));
         let layout = Layout::new(piece_len, spans);
         Ok(Self {
             info_hash: InfoHash(Sha1::digest(info.raw()).into()),
             pieces: pieces(hashes, piece_len, layout.total_len())?,
-            private: info.get("private").and_then(Value::as_int) == Some(1),
+            private: info.get("private").and_then(Value::as_int).is_some_and(|int| int != 0),
             trackers: Vec::new(),
             comment: None,
             created_by: None,
@@ -115,9 +121,13 @@ fn pieces(hashes: &[u8], piece_len: u32, total_len: u64) -> Result<Vec<[u8; 20]>
 }
 
 fn single(info: &Dict<'_>, name: &str) -> Result<File, MetainfoError> {
-    let len = int(info, "length")?.ok_or(MetainfoError::Missing("length"))?;
     let path = vec![name.to_owned()];
-    Ok(File { len: file_len(&path, len)?, path, offset: 0, kind: FileKind::Regular })
+    let (kind, len) = match attributes(info) {
+        FileKind::Symlink => (FileKind::Symlink, 0),
+        // Somebody shares it.
+        FileKind::Regular | FileKind::Pad => (FileKind::Regular, length(info)?),
+    };
+    Ok(File { len: file_len(&path, len)?, path, offset: 0, kind })
 }
 
 fn multiple(entries: &[Value<'_>]) -> Result<Vec<File>, MetainfoError> {
@@ -140,29 +150,46 @@ fn multiple(entries: &[Value<'_>]) -> Result<Vec<File>, MetainfoError> {
 }
 
 fn file(entry: &Dict<'_>, offset: u64) -> Result<File, MetainfoError> {
+    let kind = attributes(entry);
     let components = match entry.get("path.utf-8").and_then(Value::as_list) {
-        Some(components) => components,
-        None => list(entry, "path")?.ok_or(MetainfoError::Missing("path"))?,
+        Some(components) => Some(components),
+        None => list(entry, "path")?,
     };
+    let path = match components {
+        Some(components) => path(components)?,
+        None if kind == FileKind::Pad => vec![PAD_DIR.to_owned(), length(entry)?.to_string()],
+        None => return Err(MetainfoError::Missing("path")),
+    };
+    paths::check(&path)?;
+    let is_pad = kind == FileKind::Regular && path.iter().any(|part| part.contains(BITCOMET_PAD));
+    let (kind, len) = match kind {
+        // BEP 47: a symlink has no bytes, whatever length it states.
+        FileKind::Symlink => (kind, 0),
+        FileKind::Regular if is_pad => (FileKind::Pad, length(entry)?),
+        FileKind::Regular | FileKind::Pad => (kind, length(entry)?),
+    };
+    Ok(File { len: file_len(&path, len)?, path, offset, kind })
+}
+
+fn path(components: &[Value<'_>]) -> Result<Vec<String>, MetainfoError> {
     let raw = components.iter().map(|component| {
         component.as_bytes().ok_or(wrong_type("path", "list of strings", component))
     });
     let path = raw.map(|raw| raw.map(paths::component)).collect::<Result<Vec<_>, _>>()?;
-    paths::check(&path)?;
-    let attributes = entry.get("attr").and_then(Value::as_bytes).unwrap_or_default();
-    let kind = match attributes {
-        attributes if attributes.contains(&b'p') => FileKind::Pad,
+    Ok(paths::tidy(path))
+}
+
+/// What a file is by its attributes (BEP 47).
+fn attributes(entry: &Dict<'_>) -> FileKind {
+    match entry.get("attr").and_then(Value::as_bytes).unwrap_or_default() {
         attributes if attributes.contains(&b'l') => FileKind::Symlink,
+        attributes if attributes.contains(&b'p') => FileKind::Pad,
         _ => FileKind::Regular,
-    };
-    let len = match kind {
-        // BEP 47: a symlink has no bytes, whatever length it states.
-        FileKind::Symlink => 0,
-        FileKind::Regular | FileKind::Pad => {
-            int(entry, "length")?.ok_or(MetainfoError::Missing("length"))?
-        }
-    };
-    Ok(File { len: file_len(&path, len)?, path, offset, kind })
+    }
+}
+
+fn length(entry: &Dict<'_>) -> Result<i64, MetainfoError> {
+    int(entry, "length")?.ok_or(MetainfoError::Missing("length"))
 }
 
 fn file_len(path: &[String], len: i64) -> Result<u64, MetainfoError> {

@@ -1,5 +1,7 @@
 //! Names of files from an enemy: what is safe, and what becomes of names that are not UTF-8.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sha1::{Digest, Sha1};
 
 use crate::{
@@ -13,17 +15,20 @@ use crate::{
 /// The folder of the chunk memory, which no torrent may name.
 pub const RESERVED_TOP: &str = ".shoal";
 
-/// Makes text of a component. One that is not UTF-8 becomes so with replacement characters and a
+/// What stands for a component without characters, as in libtorrent.
+const UNNAMED: &str = "_";
+
+/// Makes text of a component, without NUL, which no file system holds. One that is not UTF-8 becomes so with replacement characters and a
 /// part of its SHA-1, so that names that were different stay different: `a\xff.txt` becomes
 /// `a\u{fffd}~1c9f2e7a.txt`.
 #[must_use]
 pub fn component(raw: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(raw) {
-        return text.to_owned();
+        return text.replace('\0', "");
     }
     let tag = format!("~{}", hex::encode(&Sha1::digest(raw)[..4]));
     // Only so much is looked at: the length is judged later, and is beyond every limit.
-    let lossy = String::from_utf8_lossy(&raw[..raw.len().min(PATH_LEN_MAX)]).into_owned();
+    let lossy = String::from_utf8_lossy(&raw[..raw.len().min(PATH_LEN_MAX)]).replace('\0', "");
     let (stem, extension) = match lossy.rfind('.') {
         Some(dot) if dot > 0 && lossy.len() - dot <= 16 => lossy.split_at(dot),
         _ => (lossy.as_str(), ""),
@@ -35,6 +40,21 @@ pub fn component(raw: &[u8]) -> String {
         false => stem.len(),
     };
     format!("{}{tag}{extension}", &stem[..cut])
+}
+
+/// A file's path as libtorrent reads it: components `.` left out, and `_` where one is empty. An
+/// absolute path stays one.
+#[must_use]
+pub fn tidy(mut path: Vec<String>) -> Vec<String> {
+    if path.is_empty() {
+        return path;
+    }
+    path.retain(|component| component != ".");
+    if path.len() > 1 && path[0].is_empty() {
+        return path;
+    }
+    path.iter_mut().filter(|component| component.is_empty()).for_each(|c| c.push_str(UNNAMED));
+    if path.is_empty() { vec![UNNAMED.to_owned()] } else { path }
 }
 
 /// Judges the path of one file, or the name of a torrent as a path of one component.
@@ -70,12 +90,70 @@ pub fn order(files: &[File]) -> Result<Vec<u32>, MetainfoError> {
     Ok(by_path)
 }
 
+/// Gives each file a path of its own, as libtorrent does: a file whose path another one before it
+/// has, or that others need as a folder, gets a number before the extension of its name: the least
+/// from 1 on that no folder and no file before it has. Padding may repeat. Work is proportional to the paths.
+pub fn part(files: &mut [File]) {
+    if order(files).is_ok() {
+        return;
+    }
+    for (index, name) in renamed(files) {
+        if let Some(last) = files[index].path.last_mut() {
+            *last = name;
+        }
+    }
+}
+
+/// Which files need another name, and which.
+fn renamed(files: &[File]) -> Vec<(usize, String)> {
+    let named = || files.iter().enumerate().filter(|(_, file)| file.kind != FileKind::Pad);
+    let folders = |file: &File| 1..file.path.len();
+    let mut taken: BTreeSet<&[String]> =
+        named().flat_map(|(_, file)| folders(file).map(|depth| &file.path[..depth])).collect();
+    let mut given: BTreeSet<Vec<String>> = BTreeSet::new();
+    // The numbers below are taken already.
+    let mut numbers: BTreeMap<&[String], usize> = BTreeMap::new();
+    let mut renamed = Vec::new();
+    for (index, file) in named() {
+        if !given.contains(&file.path[..]) && taken.insert(&file.path) {
+            continue;
+        }
+        let Some((last, folder)) = file.path.split_last() else { continue };
+        let number = numbers.entry(&file.path).or_insert(0);
+        let mut other = folder.to_vec();
+        other.push(String::new());
+        loop {
+            *number += 1;
+            other[folder.len()] = numbered(last, *number);
+            if !taken.contains(&other[..]) && !given.contains(&other) {
+                break;
+            }
+        }
+        renamed.push((index, other[folder.len()].clone()));
+        given.insert(other);
+    }
+    renamed
+}
+
+/// A name with a number before its extension, no longer than names may be.
+fn numbered(name: &str, number: usize) -> String {
+    let (stem, extension) = name.split_at(name.rfind('.').unwrap_or(name.len()));
+    let number = format!(".{number}");
+    let room = COMPONENT_LEN_MAX.saturating_sub(number.len());
+    let extension = &extension[..extension.floor_char_boundary(room.min(extension.len()))];
+    let stem = &stem[..stem.floor_char_boundary((room - extension.len()).min(stem.len()))];
+    format!("{stem}{number}{extension}")
+}
+
 fn fault_of(path: &[String]) -> Option<PathFault> {
     if path.is_empty() {
         return Some(PathFault::Empty);
     }
     if path.len() > PATH_DEPTH_MAX {
         return Some(PathFault::TooDeep);
+    }
+    if path[0].starts_with('/') || (path.len() > 1 && path[0].is_empty()) {
+        return Some(PathFault::Absolute);
     }
     if path[0] == RESERVED_TOP {
         return Some(PathFault::Reserved);

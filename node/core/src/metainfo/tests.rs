@@ -181,14 +181,13 @@ fn unsafe_paths_are_refused() {
     let fault = |path: &str| path_fault(parse_paths(&["fine", path]));
     assert_eq!(fault("../etc/passwd"), PathFault::Dots);
     assert_eq!(fault("a/../b"), PathFault::Dots);
-    assert_eq!(fault("a/."), PathFault::Dots);
-    assert_eq!(fault("/etc/passwd"), PathFault::EmptyComponent);
-    assert_eq!(fault("a//b"), PathFault::EmptyComponent);
-    assert_eq!(fault("a/b\0c"), PathFault::Character);
+    assert_eq!(fault("/etc/passwd"), PathFault::Absolute);
+    assert_eq!(fault("./etc/.."), PathFault::Dots);
     assert_eq!(fault(".shoal/x"), PathFault::Reserved);
     assert!(parse_paths(&["a/.shoal", "...", "..a", " "]).is_ok());
-    let slash = parse(multi(vec![file(&[b"a/b"], 0)], 0));
-    assert_eq!(path_fault(slash), PathFault::Character);
+    let one = |component: &[u8]| path_fault(parse(multi(vec![file(&[component], 0)], 0)));
+    assert_eq!(one(b"a/b"), PathFault::Character);
+    assert_eq!(one(b"/etc/passwd"), PathFault::Absolute);
     assert_eq!(path_fault(parse(multi(vec![file(&[], 0)], 0))), PathFault::Empty);
 }
 
@@ -197,7 +196,9 @@ fn unsafe_names_are_refused() {
     let named = |name: &'static str| parse(with(single(5), vec![("name", Some(Item::from(name)))]));
     assert_eq!(path_fault(named("")), PathFault::EmptyComponent);
     assert_eq!(path_fault(named("..")), PathFault::Dots);
-    assert_eq!(path_fault(named("/etc/passwd")), PathFault::Character);
+    assert_eq!(path_fault(named(".")), PathFault::Dots);
+    assert_eq!(path_fault(named("\0")), PathFault::EmptyComponent);
+    assert_eq!(path_fault(named("/etc/passwd")), PathFault::Absolute);
     assert_eq!(path_fault(named(".shoal")), PathFault::Reserved);
 }
 
@@ -236,12 +237,47 @@ fn path_length_is_limited() {
     assert_eq!(path_fault(of(PATH_LEN_MAX + 1)), PathFault::TooLong);
 }
 
+/// The paths that files at these paths get.
+fn given(paths: &[&str]) -> Vec<String> {
+    parse_paths(paths).unwrap().files.iter().map(File::joined).collect()
+}
+
 #[test]
-fn paths_that_collide_are_refused() {
-    assert_eq!(path_fault(parse_paths(&["a", "b", "a"])), PathFault::Duplicate);
-    assert_eq!(path_fault(parse_paths(&["a/b/c", "a b", "a-b", "a/b"])), PathFault::FileAndFolder);
-    assert_eq!(path_fault(parse_paths(&["a", "a.b", "a/x"])), PathFault::FileAndFolder);
-    assert!(parse_paths(&["a/b", "a/c", "ab", "A"]).is_ok());
+fn paths_are_tidied() {
+    let tidied = given(&["a//b", "a/./c", "./d", "e/", ".", "f/b\0c"]);
+    assert_eq!(tidied, ["a/_/b", "a/c", "d", "e/_", "_", "f/bc"]);
+}
+
+#[test]
+fn paths_that_collide_get_numbers() {
+    assert_eq!(given(&["a", "b", "a", "a"]), ["a", "b", "a.1", "a.2"]);
+    assert_eq!(given(&["d.e/f", "d.e/f"]), ["d.e/f", "d.e/f.1"]);
+    assert_eq!(
+        given(&[".a", ".a", "x.tar.gz", "x.tar.gz"])[1..],
+        [".1.a", "x.tar.gz", "x.tar.1.gz"]
+    );
+    assert_eq!(given(&["a.1.x", "a.x", "a.x"]), ["a.1.x", "a.x", "a.2.x"]);
+    assert_eq!(given(&["a.x", "a.x", "a.1.x"]), ["a.x", "a.1.x", "a.1.1.x"]);
+    assert_eq!(given(&["a/b/c", "a b", "a-b", "a/b"]), ["a/b/c", "a b", "a-b", "a/b.1"]);
+    assert_eq!(given(&["a", "a.1", "a/x"]), ["a.1", "a.1.1", "a/x"]);
+    assert_eq!(given(&["a/b", "a/c", "ab", "A"]), ["a/b", "a/c", "ab", "A"]);
+}
+
+#[test]
+fn numbered_names_are_no_longer_than_names_may_be() {
+    for name in ["x".repeat(COMPONENT_LEN_MAX), format!("x.{}", "y".repeat(COMPONENT_LEN_MAX - 2))]
+    {
+        let files = parse_paths(&[&name, &name]).unwrap().files;
+        assert_eq!(files[1].path[0].len(), COMPONENT_LEN_MAX);
+        assert_ne!(files[0].path, files[1].path);
+    }
+}
+
+#[test]
+fn a_name_that_everyone_has_is_numbered_in_no_time() {
+    let files = (0..FILES_MAX).map(|_| file(&[b"a"], 0)).collect();
+    let files = parse(multi(files, 0)).unwrap().files;
+    assert_eq!(files[FILES_MAX - 1].joined(), format!("a.{}", FILES_MAX - 1));
 }
 
 #[test]
@@ -275,14 +311,32 @@ fn padding_may_repeat_and_symlinks_have_no_bytes() {
     };
     let pad = || attr(file(&[b".pad", b"100"], 100), "p");
     let link = attr(file(&[b"link"], 77), "l");
-    let files = vec![file(&[b"a"], 16284), pad(), link, file(&[b"b"], 16284), pad()];
+    let both = attr(file(&[b"both"], 77), "pl");
+    let files = vec![file(&[b"a"], 16284), pad(), link, both, file(&[b"b"], 16284), pad()];
     let metainfo = parse(multi(files, 2)).unwrap();
     let kinds: Vec<_> = metainfo.files.iter().map(|file| file.kind).collect();
     use FileKind::{Pad, Regular, Symlink};
-    assert_eq!(kinds, [Regular, Pad, Symlink, Regular, Pad]);
+    assert_eq!(kinds, [Regular, Pad, Symlink, Symlink, Regular, Pad]);
     assert_eq!(metainfo.total_len(), 32768);
-    assert_eq!(metainfo.files[3].offset, 16384);
+    assert_eq!(metainfo.files[4].offset, 16384);
     assert_eq!(metainfo.layout().content_len(), 2 * 16284);
+}
+
+#[test]
+fn padding_without_a_path_has_one_and_an_older_kind_is_known_by_its_name() {
+    let bare = vec![("attr", Item::from("p")), ("length", Item::from(16384u32))];
+    let older = file(&[b"_____padding_file_0_of BitComet"], 16384);
+    let files = parse(multi(vec![bare, older, file(&[b"a"], 1)], 3)).unwrap().files;
+    assert_eq!([files[0].kind, files[1].kind], [FileKind::Pad; 2]);
+    assert_eq!(files[0].path, [".pad", "16384"]);
+}
+
+#[test]
+fn single_file_is_content_unless_it_is_a_symlink() {
+    let attr = |attr: &'static str| parse(with(single(5), vec![("attr", Some(Item::from(attr)))]));
+    assert_eq!(attr("p").unwrap().files[0].kind, FileKind::Regular);
+    let expected = MetainfoError::PieceCount { got: 1, expected: 0, total_len: 0 };
+    assert_eq!(attr("l"), Err(expected));
 }
 
 #[test]
@@ -293,9 +347,9 @@ fn executable_and_hidden_files_are_regular() {
 }
 
 #[test]
-fn private_is_one_and_nothing_else() {
+fn private_is_any_number_but_zero() {
     let of = |n: i64| parse(with(single(5), vec![("private", Some(Item::Int(n)))])).unwrap();
-    assert!(of(1).private);
+    assert!(of(1).private && of(2).private && of(-1).private);
     assert!(!of(0).private);
     assert!(!parse(single(5)).unwrap().private);
 }
@@ -378,7 +432,13 @@ proptest! {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         if let Ok(metainfo) = parse_paths(&paths) {
             let read: Vec<_> = metainfo.files.iter().map(File::joined).collect();
-            prop_assert_eq!(read, paths);
+            let mut distinct = read.clone();
+            distinct.sort();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), read.len(), "{:?}", read);
+            let begins = |a: &str, b: &str| b.starts_with(&format!("{a}/"));
+            prop_assert!(read.iter().all(|a| !read.iter().any(|b| begins(a, b))), "{:?}", read);
+            prop_assert!(!read.join("/").split('/').any(|c| matches!(c, "" | "." | "..")));
         }
     }
 }
