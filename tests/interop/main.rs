@@ -6,5 +6,10 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 
+#[expect(dead_code, reason = "our own column is checked by the tests of the core")]
+#[path = "../../node/core/tests/torrents/kinds/mod.rs"]
+mod kinds;
+
 mod aria2;
+mod odd;
 mod trees;
