@@ -1,36 +1,62 @@
 //! Entry points for fuzzers: any bytes in, no panic. Each also asserts what must hold of whatever
-//! was accepted. The property tests call the same functions.
+//! was accepted, and tells what became of the bytes. The property tests and the storms of
+//! `node/core/tests` call the same functions.
 
 use crate::{
-    bencode::{self, Item},
+    bencode::{self, Item, Value},
+    config::MESSAGE_LEN_MAX,
     ids::PieceIndex,
     metainfo::{FileKind, Metainfo},
+    policy::Labels,
+    tracker::{
+        announce::{AnnounceReply, AnnounceRequest, PeerEntry, ShoalPeer},
+        query::{parse_scrape_query, scrape_query},
+        reply::PeerForm,
+        scrape::ScrapeReply,
+    },
     wire::{
         ExtendedHandshake, FrameLimits, Handshake, Message, Next, ShoalMessage, frame,
         handshake::HANDSHAKE_LEN, message,
     },
 };
 
+/// What became of an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is accepted. About as many bytes are held for what it says, the bytes themselves apart
+    /// where the value borrows from them.
+    Holds(usize),
+    /// It is refused for this reason.
+    Refused(String),
+}
+
 /// Decodes bencoded data; what is accepted decodes again from its own encoding.
 ///
 /// # Panics
 /// Where the encoder and the decoder disagree.
-pub fn bencode(data: &[u8]) {
+pub fn bencode(data: &[u8]) -> Outcome {
     let _ = bencode::decode(data);
-    let Ok((value, rest)) = bencode::decode_prefix(data) else { return };
+    let (value, rest) = match bencode::decode_prefix(data) {
+        Ok(read) => read,
+        Err(error) => return Outcome::Refused(error.to_string()),
+    };
     assert!(rest.len() < data.len(), "a value takes at least a byte");
     let encoded = Item::from(&value).encode();
     let again = bencode::decode(&encoded).map(|value| Item::from(&value));
     assert_eq!(again, Ok(Item::from(&value)), "encoded as {encoded:?}");
+    Outcome::Holds(held_by_value(&value))
 }
 
 /// Parses a metainfo file; of what is accepted, layout and names agree with the files.
 ///
 /// # Panics
 /// Where they do not.
-pub fn metainfo(data: &[u8]) {
+pub fn metainfo(data: &[u8]) -> Outcome {
     let _ = Metainfo::parse_info(data);
-    let Ok(metainfo) = Metainfo::parse(data) else { return };
+    let metainfo = match Metainfo::parse(data) {
+        Ok(metainfo) => metainfo,
+        Err(error) => return Outcome::Refused(error.to_string()),
+    };
     let layout = metainfo.layout();
     assert_eq!(metainfo.pieces.len(), layout.piece_count() as usize, "a hash for each piece");
     assert_eq!(metainfo.files.last().map_or(0, |file| file.end()), layout.total_len());
@@ -48,6 +74,26 @@ pub fn metainfo(data: &[u8]) {
     }
     let alone = Metainfo::parse_info(&metainfo.info_bytes).map(|info| info.info_hash);
     assert_eq!(alone, Ok(metainfo.info_hash), "info alone has the same hash");
+    Outcome::Holds(held_by_metainfo(&metainfo))
+}
+
+/// Reads the 68 bytes that open a connection; what is accepted is written as it was read.
+///
+/// # Panics
+/// Where it is not.
+pub fn handshake(data: &[u8]) -> Outcome {
+    let Some(bytes) = data.first_chunk::<HANDSHAKE_LEN>() else {
+        let early = data.first().map(|&byte| Handshake::check_first_byte(byte));
+        let Some(Err(fault)) = early else { return Outcome::Refused("too short".to_owned()) };
+        return Outcome::Refused(fault.to_string());
+    };
+    match Handshake::decode(bytes) {
+        Ok(read) => {
+            assert_eq!(&read.encode(), bytes, "a handshake is written as it was read");
+            Outcome::Holds(size_of::<Handshake>())
+        }
+        Err(fault) => Outcome::Refused(fault.to_string()),
+    }
 }
 
 /// Reads a stream of peer messages; what is accepted encodes to the bytes it was read from. The
@@ -55,33 +101,31 @@ pub fn metainfo(data: &[u8]) {
 ///
 /// # Panics
 /// Where it does not.
-pub fn wire(data: &[u8]) {
-    if let Some(handshake) = data.first_chunk::<HANDSHAKE_LEN>()
-        && let Ok(read) = Handshake::decode(handshake)
-    {
-        assert_eq!(&read.encode(), handshake, "a handshake is written as it was read");
-    }
-    let [bitfield_len, block_len, stream @ ..] = data else { return };
+pub fn wire(data: &[u8]) -> Outcome {
+    handshake(data);
+    let [bitfield_len, block_len, stream @ ..] = data else { return Outcome::Holds(0) };
     let limits = FrameLimits {
         bitfield_len: u32::from(*bitfield_len),
         block_len_max: u32::from(*block_len) << 12,
     };
-    let mut rest = stream;
-    while let Ok(next) = frame::next(rest, &limits) {
-        let taken = match next {
-            Next::Need(needed) => {
+    let (mut rest, mut held) = (stream, 0);
+    loop {
+        let taken = match frame::next(rest, &limits) {
+            Err(fault) => return Outcome::Refused(fault.to_string()),
+            Ok(Next::Need(needed)) => {
                 assert!(needed > rest.len(), "{needed} bytes needed of {} there", rest.len());
-                return;
+                assert!(needed <= MESSAGE_LEN_MAX as usize + 4, "{needed} bytes needed");
+                return Outcome::Holds(held);
             }
-            Next::Piece(block) => {
+            Ok(Next::Piece(block)) => {
                 assert!((1..=limits.block_len_max).contains(&block.len), "{block:?}");
                 let mut head = [0; message::PIECE_HEAD_LEN];
                 message::encode_piece_head(block.piece, block.offset, block.len, &mut head);
                 assert_eq!(head, rest[..head.len()], "{block:?}");
                 head.len() + block.len as usize
             }
-            Next::Message(message, taken) => {
-                check_message(&message, &rest[..taken]);
+            Ok(Next::Message(message, taken)) => {
+                held += check_message(&message, &rest[..taken]);
                 taken
             }
         };
@@ -89,27 +133,179 @@ pub fn wire(data: &[u8]) {
     }
 }
 
-/// Decodes the payload of an extended message, both as the handshake and as a `shoal` message;
-/// what is accepted encodes to something that means the same.
+/// Decodes the payload of an extended message, both as the handshake and as a `shoal` message.
+///
+/// # Panics
+/// As [`extended_handshake`] and [`shoal_message`].
+pub fn extended(data: &[u8]) {
+    extended_handshake(data);
+    shoal_message(data);
+}
+
+/// Decodes the payload of an extended handshake; what is accepted encodes to something small that
+/// means the same.
 ///
 /// # Panics
 /// Where it does not.
-pub fn extended(data: &[u8]) {
-    if let Ok(handshake) = ExtendedHandshake::decode(data) {
-        let encoded = handshake.encode();
-        assert!(encoded.len() < 1000, "{} bytes", encoded.len());
-        assert_eq!(ExtendedHandshake::decode(&encoded), Ok(handshake));
-    }
-    if let Ok(message) = ShoalMessage::decode(data) {
-        assert_eq!(ShoalMessage::decode(&message.encode()), Ok(message));
+pub fn extended_handshake(data: &[u8]) -> Outcome {
+    match ExtendedHandshake::decode(data) {
+        Ok(handshake) => {
+            let encoded = handshake.encode();
+            assert!(encoded.len() < 1000, "{} bytes", encoded.len());
+            let held = size_of::<ExtendedHandshake>() + handshake.client.capacity();
+            assert_eq!(ExtendedHandshake::decode(&encoded), Ok(handshake));
+            Outcome::Holds(held)
+        }
+        Err(fault) => Outcome::Refused(fault.to_string()),
     }
 }
 
-fn check_message(message: &Message, read: &[u8]) {
+/// Decodes a message of the extension `shoal`; what is accepted encodes to something that means
+/// the same.
+///
+/// # Panics
+/// Where it does not.
+pub fn shoal_message(data: &[u8]) -> Outcome {
+    match ShoalMessage::decode(data) {
+        Ok(message) => {
+            assert_eq!(ShoalMessage::decode(&message.encode()).as_ref(), Ok(&message));
+            let labels = match &message {
+                ShoalMessage::Hello { labels } => held_by_labels(labels),
+                ShoalMessage::Ping { .. }
+                | ShoalMessage::Pong { .. }
+                | ShoalMessage::Status { .. }
+                | ShoalMessage::Unknown => 0,
+            };
+            Outcome::Holds(size_of::<ShoalMessage>() + labels)
+        }
+        Err(fault) => Outcome::Refused(fault.to_string()),
+    }
+}
+
+/// Reads the query of an announce; what is accepted is read again from its own spelling.
+///
+/// # Panics
+/// Where it is not.
+pub fn announce_query(data: &[u8]) -> Outcome {
+    match AnnounceRequest::parse_query(data) {
+        Ok(request) => {
+            let again = AnnounceRequest::parse_query(request.to_query().as_bytes());
+            assert_eq!(again.as_ref(), Ok(&request));
+            let texts = [&request.key, &request.tracker_id].map(|text| held_by_text(text.as_ref()));
+            let shoal = request.shoal.as_ref().map_or(0, |status| {
+                held_by_text(status.have.as_ref()) + held_by_labels(&status.labels)
+            });
+            Outcome::Holds(size_of::<AnnounceRequest>() + texts.iter().sum::<usize>() + shoal)
+        }
+        Err(failure) => Outcome::Refused(failure.to_string()),
+    }
+}
+
+/// Reads the reply to an announce; what is accepted is read again from its own spelling.
+///
+/// # Panics
+/// Where it is not.
+pub fn announce_reply(data: &[u8]) -> Outcome {
+    match AnnounceReply::decode(data) {
+        Ok(reply) => {
+            let again = AnnounceReply::decode(&reply.encode(PeerForm::Full));
+            assert_eq!(again.as_ref(), Ok(&reply));
+            let shoal = reply.shoal.as_ref().map_or(0, |shoal| {
+                let peers = shoal.peers.iter();
+                peers.map(held_by_shoal_peer).sum::<usize>()
+            });
+            let texts = held_by_text(reply.tracker_id.as_ref())
+                + reply.warning.as_ref().map_or(0, String::capacity);
+            let peers = reply.peers.len() * size_of::<PeerEntry>();
+            Outcome::Holds(size_of::<AnnounceReply>() + peers + texts + shoal)
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
+    }
+}
+
+/// Reads the query of a scrape; what is accepted is read again from its own spelling.
+///
+/// # Panics
+/// Where it is not.
+pub fn scrape_request(data: &[u8]) -> Outcome {
+    match parse_scrape_query(data) {
+        Ok(hashes) => {
+            let again = parse_scrape_query(scrape_query(&hashes).as_bytes());
+            assert_eq!(again.as_ref(), Ok(&hashes));
+            Outcome::Holds(hashes.len() * 20)
+        }
+        Err(failure) => Outcome::Refused(failure.to_string()),
+    }
+}
+
+/// Reads the reply to a scrape; what is accepted is read again from its own spelling.
+///
+/// # Panics
+/// Where it is not.
+pub fn scrape_reply(data: &[u8]) -> Outcome {
+    match ScrapeReply::decode(data) {
+        Ok(reply) => {
+            assert_eq!(ScrapeReply::decode(&reply.encode()).as_ref(), Ok(&reply));
+            Outcome::Holds(size_of_val(&reply.files[..]))
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
+    }
+}
+
+/// Returns about how many bytes the message holds.
+fn check_message(message: &Message, read: &[u8]) -> usize {
     let mut written = Vec::new();
     message::encode(message, &mut written);
     assert_eq!(written, read, "{message:?}");
     if let Message::Extended { payload, .. } = message {
         extended(payload);
     }
+    size_of::<Message>() + read.len()
+}
+
+fn held_by_value(value: &Value<'_>) -> usize {
+    let (mut held, mut ahead) = (0, vec![value]);
+    while let Some(value) = ahead.pop() {
+        held += size_of::<Value<'_>>();
+        match value {
+            Value::Bytes(_) | Value::Int(_) => {}
+            Value::List(items) => ahead.extend(items),
+            Value::Dict(dict) => {
+                held += dict.len() * size_of::<&[u8]>();
+                ahead.extend(dict.iter().map(|(_, value)| value));
+            }
+        }
+    }
+    held
+}
+
+fn held_by_metainfo(metainfo: &Metainfo) -> usize {
+    let texts = |texts: &[String]| {
+        texts.iter().map(|text| size_of::<String>() + text.capacity()).sum::<usize>()
+    };
+    let files = metainfo.files.iter();
+    let files = files.map(|file| size_of_val(file) + texts(&file.path)).sum::<usize>();
+    let trackers = metainfo.trackers.iter();
+    let trackers = trackers.map(|tier| size_of_val(tier) + texts(tier)).sum::<usize>();
+    let more = [&metainfo.comment, &metainfo.created_by].into_iter().flatten();
+    size_of::<Metainfo>()
+        + metainfo.name.capacity()
+        + size_of_val(&metainfo.pieces[..])
+        + metainfo.info_bytes.len()
+        + files
+        + trackers
+        + more.map(String::capacity).sum::<usize>()
+}
+
+fn held_by_labels(labels: &Labels) -> usize {
+    let held = |text: &String| size_of::<String>() + text.capacity();
+    labels.iter().map(|(key, value)| held(key) + held(value)).sum()
+}
+
+fn held_by_shoal_peer(peer: &ShoalPeer) -> usize {
+    size_of::<ShoalPeer>() + held_by_text(peer.have.as_ref()) + held_by_labels(&peer.labels)
+}
+
+fn held_by_text(text: Option<&Vec<u8>>) -> usize {
+    text.map_or(0, Vec::capacity)
 }
