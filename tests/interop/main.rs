@@ -1,6 +1,7 @@
 //! Real BitTorrent clients in one swarm with our nodes, over loopback: they download from us, we
-//! download from them, byte for byte. A client is a process of its own, ended by its id. Never
-//! here: what our own nodes do among themselves.
+//! download from them, byte for byte; what libtorrent makes of odd torrent files; peers that talk
+//! nonsense. A client is a process of its own, ended by its id. Never here: what our own nodes do
+//! among themselves.
 
 #[expect(dead_code, reason = "whole-node tests use more of it")]
 #[path = "../e2e/harness.rs"]
@@ -12,4 +13,5 @@ mod kinds;
 
 mod aria2;
 mod odd;
+mod storm;
 mod trees;
