@@ -92,7 +92,7 @@ pub fn order(files: &[File]) -> Result<Vec<u32>, MetainfoError> {
 
 /// Gives each file a path of its own, as libtorrent does: a file whose path another one before it
 /// has, or that others need as a folder, gets a number before the extension of its name: the least
-/// from 1 on that no folder and no file before it has. Padding may repeat. Work is proportional to the paths.
+/// from 1 on that no folder and no file before it has. Padding may repeat.
 pub fn part(files: &mut [File]) {
     if order(files).is_ok() {
         return;
@@ -107,25 +107,32 @@ pub fn part(files: &mut [File]) {
 /// Which files need another name, and which.
 fn renamed(files: &[File]) -> Vec<(usize, String)> {
     let named = || files.iter().enumerate().filter(|(_, file)| file.kind != FileKind::Pad);
-    let folders = |file: &File| 1..file.path.len();
-    let mut taken: BTreeSet<&[String]> =
-        named().flat_map(|(_, file)| folders(file).map(|depth| &file.path[..depth])).collect();
+    let mut sorted: Vec<&[String]> = named().map(|(_, file)| &file.path[..]).collect();
+    sorted.sort_unstable();
+    // What lies below a path comes right behind it.
+    let is_folder = |path: &[String]| {
+        let behind = sorted.partition_point(|other| *other <= path);
+        sorted.get(behind).is_some_and(|other| other.starts_with(path))
+    };
+    let mut taken: BTreeSet<&[String]> = BTreeSet::new();
     let mut given: BTreeSet<Vec<String>> = BTreeSet::new();
-    // The numbers below are taken already.
+    // The numbers up to these are not free.
     let mut numbers: BTreeMap<&[String], usize> = BTreeMap::new();
     let mut renamed = Vec::new();
     for (index, file) in named() {
-        if !given.contains(&file.path[..]) && taken.insert(&file.path) {
+        let path = &file.path[..];
+        if !is_folder(path) && !given.contains(path) && taken.insert(path) {
             continue;
         }
-        let Some((last, folder)) = file.path.split_last() else { continue };
-        let number = numbers.entry(&file.path).or_insert(0);
+        let Some((last, folder)) = path.split_last() else { continue };
+        let number = numbers.entry(path).or_insert(0);
         let mut other = folder.to_vec();
         other.push(String::new());
         loop {
             *number += 1;
             other[folder.len()] = numbered(last, *number);
-            if !taken.contains(&other[..]) && !given.contains(&other) {
+            let is_free = !taken.contains(&other[..]) && !given.contains(&other);
+            if is_free && !is_folder(&other) {
                 break;
             }
         }

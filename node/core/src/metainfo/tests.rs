@@ -274,10 +274,18 @@ fn numbered_names_are_no_longer_than_names_may_be() {
 }
 
 #[test]
-fn a_name_that_everyone_has_is_numbered_in_no_time() {
+fn names_that_everyone_has_are_numbered_in_no_time() {
     let files = (0..FILES_MAX).map(|_| file(&[b"a"], 0)).collect();
     let files = parse(multi(files, 0)).unwrap().files;
     assert_eq!(files[FILES_MAX - 1].joined(), format!("a.{}", FILES_MAX - 1));
+    // About as many components as a metainfo file may have, and most of every path the same.
+    let deep = |n: usize| {
+        let name = (n / 2).to_string();
+        let path: Vec<&[u8]> = [b"x"; 61].iter().map(|x| &x[..]).chain([name.as_bytes()]).collect();
+        file(&path, 0)
+    };
+    let files = parse(multi((0..30_000).map(deep).collect(), 0)).unwrap().files;
+    assert_eq!(files[29_999].path[61], "14999.1");
 }
 
 #[test]
