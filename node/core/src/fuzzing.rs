@@ -107,6 +107,7 @@ pub fn wire(data: &[u8]) -> Outcome {
     let limits = FrameLimits {
         bitfield_len: u32::from(*bitfield_len),
         block_len_max: u32::from(*block_len) << 12,
+        fast: block_len % 2 == 0,
     };
     let (mut rest, mut held) = (stream, 0);
     loop {

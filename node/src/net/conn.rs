@@ -320,6 +320,7 @@ impl Connection {
             let limits = FrameLimits {
                 bitfield_len: Bitfield::wire_len(pieces) as u32,
                 block_len_max: self.leases.longest(),
+                fast: false,
             };
             match frame::next(self.head.filled(), &limits)? {
                 Next::Need(len) => {
@@ -358,7 +359,13 @@ impl Connection {
 
     fn on_message(&mut self, message: Message) -> Result<(), PeerFault> {
         match message {
-            Message::KeepAlive => {}
+            // Those of the fast extension are refused, for it was not offered.
+            Message::KeepAlive
+            | Message::Suggest(_)
+            | Message::HaveAll
+            | Message::HaveNone
+            | Message::Reject(_)
+            | Message::AllowedFast(_) => {}
             Message::Request(range) => self.upload.request(range, &self.swarm)?,
             Message::Cancel(range) => self.upload.cancel(range),
             Message::Choke => {

@@ -33,6 +33,11 @@ impl Session {
             Message::Extended { id: SHOAL_ID, payload } => self.on_shoal(conn, &payload, out),
             // Extensions that we did not offer, and what the connection handles by itself.
             Message::Extended { .. }
+            | Message::Suggest(_)
+            | Message::HaveAll
+            | Message::HaveNone
+            | Message::Reject(_)
+            | Message::AllowedFast(_)
             | Message::KeepAlive
             | Message::Request(_)
             | Message::Cancel(_)

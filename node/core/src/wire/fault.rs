@@ -55,6 +55,9 @@ pub enum InvalidMessage {
     /// A message of the fast extension (BEP 6), which was not negotiated.
     #[error("message id {0} of the fast extension, which was not negotiated")]
     FastNotNegotiated(u8),
+    /// A message of the extension protocol (BEP 10), which was not negotiated.
+    #[error("a message of the extension protocol, which was not negotiated")]
+    ExtendedNotNegotiated,
     /// A bitfield of the wrong size or with spare bits set.
     #[error("{0}")]
     Bitfield(#[from] BitfieldError),
@@ -104,6 +107,14 @@ pub enum Misbehaved {
     /// A block that nobody asked it for.
     #[error("sent a block that was not requested: piece {piece}, offset {offset}")]
     UnrequestedBlock {
+        /// The piece.
+        piece: u32,
+        /// Where the block begins in the piece, bytes.
+        offset: u32,
+    },
+    /// A rejection of what nobody asked it for.
+    #[error("rejected a block that was not requested: piece {piece}, offset {offset}")]
+    UnrequestedReject {
         /// The piece.
         piece: u32,
         /// Where the block begins in the piece, bytes.
@@ -186,7 +197,8 @@ impl PeerFault {
                 | InvalidMessage::Bitfield(_)
                 | InvalidMessage::PieceOutOfRange { .. }
                 | InvalidMessage::BlockOutOfRange { .. } => Consequence::Close,
-                InvalidMessage::Extended(_)
+                InvalidMessage::ExtendedNotNegotiated
+                | InvalidMessage::Extended(_)
                 | InvalidMessage::ExtendedField(_)
                 | InvalidMessage::TooManyLabels(_)
                 | InvalidMessage::MalformedLabel(_) => Consequence::Ignore,
@@ -194,6 +206,7 @@ impl PeerFault {
             Self::Misbehaved(fault) => match fault {
                 Misbehaved::CorruptPiece { .. } => Consequence::Ban,
                 Misbehaved::UnrequestedBlock { .. }
+                | Misbehaved::UnrequestedReject { .. }
                 | Misbehaved::RequestNotHad { .. }
                 | Misbehaved::RequestTooLong { .. }
                 | Misbehaved::TooManyRequests { .. } => Consequence::Ignore,

@@ -20,6 +20,8 @@ pub struct FrameLimits {
     /// The longest payload of a `piece` message, bytes: the longest request that we send, at most
     /// [`SHOAL_REQUEST_LEN_MAX`].
     pub block_len_max: u32,
+    /// The fast extension was agreed on ([`super::Terms`]).
+    pub fast: bool,
 }
 
 /// What the length prefix and the id tell of a message.
@@ -57,28 +59,31 @@ impl Head {
     ///
     /// # Errors
     /// [`InvalidMessage`]: `TooLong`, `TooShort` and `WrongLength` by the kind's own limits,
-    /// `UnknownId`, `FastNotNegotiated` (BEP 6 ids 13–17).
+    /// `UnknownId`, `FastNotNegotiated` (BEP 6 ids 13–17, where they were not agreed on).
     pub fn decode(len: u32, id: u8, limits: &FrameLimits) -> Result<Self, PeerFault> {
         if id == PIECE_ID {
             at_least(id, len, 10)?;
             at_most(len, limits.block_len_max.min(SHOAL_REQUEST_LEN_MAX).saturating_add(9))?;
             return Ok(Self::Piece { payload_len: len - 9 });
         }
-        let Some(kind) = MessageKind::from_id(id) else {
-            let fast = matches!(id, 13..=17);
-            return Err(PeerFault::InvalidMessage(match fast {
-                true => InvalidMessage::FastNotNegotiated(id),
-                false => InvalidMessage::UnknownId(id),
-            }));
-        };
+        let kind = MessageKind::from_id(id).ok_or(InvalidMessage::UnknownId(id))?;
+        if kind.is_fast() && !limits.fast {
+            return Err(InvalidMessage::FastNotNegotiated(id).into());
+        }
         match kind {
             MessageKind::Choke
             | MessageKind::Unchoke
             | MessageKind::Interested
-            | MessageKind::NotInterested => exactly(id, len, 1)?,
+            | MessageKind::NotInterested
+            | MessageKind::HaveAll
+            | MessageKind::HaveNone => exactly(id, len, 1)?,
             MessageKind::Port => exactly(id, len, 3)?,
-            MessageKind::Have => exactly(id, len, 5)?,
-            MessageKind::Request | MessageKind::Cancel => exactly(id, len, 13)?,
+            MessageKind::Have | MessageKind::Suggest | MessageKind::AllowedFast => {
+                exactly(id, len, 5)?;
+            }
+            MessageKind::Request | MessageKind::Cancel | MessageKind::Reject => {
+                exactly(id, len, 13)?;
+            }
             MessageKind::Bitfield => exactly(id, len, limits.bitfield_len.saturating_add(1))?,
             MessageKind::Extended => {
                 at_least(id, len, 2)?;

@@ -1,4 +1,5 @@
-//! The 68 bytes that open a connection (BEP 3 §peer protocol), with the reserved bits of BEP 10.
+//! The 68 bytes that open a connection (BEP 3 §peer protocol), with the reserved bits of BEP 6
+//! and BEP 10.
 
 use crate::{
     ids::{InfoHash, PeerId},

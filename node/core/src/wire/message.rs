@@ -1,5 +1,5 @@
-//! What peers say to each other after the handshake (BEP 3 §peer messages, BEP 10), without the
-//! payload of `piece`, which [`super::frame`] leaves in the stream.
+//! What peers say to each other after the handshake (BEP 3 §peer messages, BEP 6, BEP 10), without
+//! the payload of `piece`, which [`super::frame`] leaves in the stream.
 
 use crate::{
     ids::PieceIndex,
@@ -47,6 +47,16 @@ pub enum Message {
     },
     /// The sender's DHT port (BEP 5). Read and ignored.
     Port(u16),
+    /// The sender would like to be asked for this piece (BEP 6). Read and ignored.
+    Suggest(PieceIndex),
+    /// The sender has everything (BEP 6).
+    HaveAll,
+    /// The sender has nothing (BEP 6).
+    HaveNone,
+    /// The sender will not answer this request (BEP 6).
+    Reject(BlockRange),
+    /// The sender serves this piece even while it chokes (BEP 6). Read and ignored.
+    AllowedFast(PieceIndex),
 }
 
 /// The kinds of message with an id, other than `piece`.
@@ -71,6 +81,16 @@ pub enum MessageKind {
     Cancel = 8,
     /// [`Message::Port`]
     Port = 9,
+    /// [`Message::Suggest`]
+    Suggest = 13,
+    /// [`Message::HaveAll`]
+    HaveAll = 14,
+    /// [`Message::HaveNone`]
+    HaveNone = 15,
+    /// [`Message::Reject`]
+    Reject = 16,
+    /// [`Message::AllowedFast`]
+    AllowedFast = 17,
     /// [`Message::Extended`]
     Extended = 20,
 }
@@ -115,11 +135,36 @@ impl BlockRange {
     }
 }
 
+impl Message {
+    /// Its kind; none for a keep-alive, which has no id.
+    #[must_use]
+    pub fn kind(&self) -> Option<MessageKind> {
+        Some(match self {
+            Self::KeepAlive => return None,
+            Self::Choke => MessageKind::Choke,
+            Self::Unchoke => MessageKind::Unchoke,
+            Self::Interested => MessageKind::Interested,
+            Self::NotInterested => MessageKind::NotInterested,
+            Self::Have(_) => MessageKind::Have,
+            Self::Bitfield(_) => MessageKind::Bitfield,
+            Self::Request(_) => MessageKind::Request,
+            Self::Cancel(_) => MessageKind::Cancel,
+            Self::Extended { .. } => MessageKind::Extended,
+            Self::Port(_) => MessageKind::Port,
+            Self::Suggest(_) => MessageKind::Suggest,
+            Self::HaveAll => MessageKind::HaveAll,
+            Self::HaveNone => MessageKind::HaveNone,
+            Self::Reject(_) => MessageKind::Reject,
+            Self::AllowedFast(_) => MessageKind::AllowedFast,
+        })
+    }
+}
+
 impl MessageKind {
     /// The kind of this id; `None` for `piece` and for ids that no message has.
     #[must_use]
     pub fn from_id(id: u8) -> Option<Self> {
-        const ALL: [MessageKind; 10] = [
+        const ALL: [MessageKind; 15] = [
             MessageKind::Choke,
             MessageKind::Unchoke,
             MessageKind::Interested,
@@ -129,6 +174,11 @@ impl MessageKind {
             MessageKind::Request,
             MessageKind::Cancel,
             MessageKind::Port,
+            MessageKind::Suggest,
+            MessageKind::HaveAll,
+            MessageKind::HaveNone,
+            MessageKind::Reject,
+            MessageKind::AllowedFast,
             MessageKind::Extended,
         ];
         ALL.into_iter().find(|kind| kind.id() == id)
@@ -138,6 +188,12 @@ impl MessageKind {
     #[must_use]
     pub fn id(self) -> u8 {
         self as u8
+    }
+
+    /// Whether it is of the fast extension (BEP 6).
+    #[must_use]
+    pub fn is_fast(self) -> bool {
+        (Self::Suggest.id()..=Self::AllowedFast.id()).contains(&self.id())
     }
 }
 
@@ -152,11 +208,16 @@ pub fn decode_body(kind: MessageKind, body: &[u8]) -> Result<Message, PeerFault>
         MessageKind::Unchoke => empty(kind, body, Message::Unchoke)?,
         MessageKind::Interested => empty(kind, body, Message::Interested)?,
         MessageKind::NotInterested => empty(kind, body, Message::NotInterested)?,
-        MessageKind::Have => Message::Have(PieceIndex(u32::from_be_bytes(exact(kind, body)?))),
+        MessageKind::Have => Message::Have(piece(kind, body)?),
         MessageKind::Bitfield => Message::Bitfield(body.to_vec()),
         MessageKind::Request => Message::Request(BlockRange::decode(exact(kind, body)?)),
         MessageKind::Cancel => Message::Cancel(BlockRange::decode(exact(kind, body)?)),
         MessageKind::Port => Message::Port(u16::from_be_bytes(exact(kind, body)?)),
+        MessageKind::Suggest => Message::Suggest(piece(kind, body)?),
+        MessageKind::HaveAll => empty(kind, body, Message::HaveAll)?,
+        MessageKind::HaveNone => empty(kind, body, Message::HaveNone)?,
+        MessageKind::Reject => Message::Reject(BlockRange::decode(exact(kind, body)?)),
+        MessageKind::AllowedFast => Message::AllowedFast(piece(kind, body)?),
         MessageKind::Extended => match body {
             [id, payload @ ..] => Message::Extended { id: *id, payload: payload.to_vec() },
             [] => return Err(InvalidMessage::TooShort { id: kind.id(), len: 1, min: 2 }.into()),
@@ -164,7 +225,8 @@ pub fn decode_body(kind: MessageKind, body: &[u8]) -> Result<Message, PeerFault>
     })
 }
 
-/// Appends a message with its length prefix to `out`.
+/// Appends a message with its length prefix to `out`, whether the receiver knows it or not: what may
+/// be sent goes through [`super::Terms::write`].
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     match message {
         Message::KeepAlive => out.extend_from_slice(&[0; 4]),
@@ -178,6 +240,13 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::Cancel(block) => put(MessageKind::Cancel, &[&block.encode()], out),
         Message::Extended { id, payload } => put(MessageKind::Extended, &[&[*id], payload], out),
         Message::Port(port) => put(MessageKind::Port, &[&port.to_be_bytes()], out),
+        Message::Suggest(piece) => put(MessageKind::Suggest, &[&piece.0.to_be_bytes()], out),
+        Message::HaveAll => put(MessageKind::HaveAll, &[], out),
+        Message::HaveNone => put(MessageKind::HaveNone, &[], out),
+        Message::Reject(block) => put(MessageKind::Reject, &[&block.encode()], out),
+        Message::AllowedFast(piece) => {
+            put(MessageKind::AllowedFast, &[&piece.0.to_be_bytes()], out)
+        }
     }
 }
 
@@ -200,6 +269,10 @@ fn put(kind: MessageKind, parts: &[&[u8]], out: &mut Vec<u8>) {
 
 fn empty(kind: MessageKind, body: &[u8], message: Message) -> Result<Message, PeerFault> {
     exact::<0>(kind, body).map(|_| message)
+}
+
+fn piece(kind: MessageKind, body: &[u8]) -> Result<PieceIndex, PeerFault> {
+    Ok(PieceIndex(u32::from_be_bytes(exact(kind, body)?)))
 }
 
 fn exact<const N: usize>(kind: MessageKind, body: &[u8]) -> Result<[u8; N], PeerFault> {

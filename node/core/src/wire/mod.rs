@@ -1,15 +1,17 @@
-//! The peer wire (BEP 3, BEP 10 and the extension `shoal`): bytes to messages and back.
+//! The peer wire (BEP 3, 6, 10 and the extension `shoal`): bytes to messages and back.
 //!
 //! [`handshake`] opens a connection, [`frame`] cuts the stream into messages and checks lengths
 //! before anything is buffered, [`message`] is what they say, [`extended`] what rides on them,
-//! [`fault`] what is wrong with a peer and its consequence. Never here: a socket, or the state of
-//! a connection. Payload of a `piece` message is never decoded: it goes straight to its buffer.
+//! [`fault`] what is wrong with a peer and its consequence, [`terms`] which messages it knows. Never
+//! here: a socket, or the state of a connection. Payload of a `piece` message is never decoded: it
+//! goes straight to its buffer.
 
 pub mod extended;
 pub mod fault;
 pub mod frame;
 pub mod handshake;
 pub mod message;
+pub mod terms;
 
 #[cfg(test)]
 mod tests;
@@ -20,4 +22,5 @@ pub use self::{
     frame::{FrameLimits, Head, Next},
     handshake::Handshake,
     message::{BlockRange, Message, MessageKind},
+    terms::Terms,
 };

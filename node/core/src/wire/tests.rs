@@ -13,7 +13,7 @@ use crate::{
     policy::Labels,
 };
 
-const LIMITS: FrameLimits = FrameLimits { bitfield_len: 10, block_len_max: BLOCK_LEN };
+const LIMITS: FrameLimits = FrameLimits { bitfield_len: 10, block_len_max: BLOCK_LEN, fast: true };
 
 fn block(piece: u32, offset: u32, len: u32) -> BlockRange {
     BlockRange { piece: PieceIndex(piece), offset, len }
@@ -40,13 +40,64 @@ fn handshake_is_laid_out_as_bep_3_says() {
 }
 
 #[test]
-fn our_handshake_offers_extensions_and_not_fast() {
-    let handshake = Handshake::new(InfoHash([0; 20]), PeerId([0; 20]));
-    assert!(handshake.has_extensions());
-    assert!(!handshake.has_fast());
-    let fast = Handshake { reserved: [0, 0, 0, 0, 0, 0, 0, 4], ..handshake };
-    assert!(fast.has_fast());
-    assert!(!fast.has_extensions());
+fn what_both_handshakes_offer_is_agreed_on() {
+    let ours = Handshake::new(InfoHash([0; 20]), PeerId([0; 20]));
+    let ours = Handshake { reserved: [0, 0, 0, 0, 0, 0x10, 0, 4], ..ours };
+    let offering = |reserved| Handshake { reserved, ..ours };
+    let agreed = |reserved| {
+        let theirs = offering(reserved);
+        let terms = Terms::agreed(&ours, &theirs);
+        assert_eq!(terms, Terms::agreed(&theirs, &ours));
+        (terms.fast, terms.extended)
+    };
+    assert_eq!(agreed(ours.reserved), (true, true));
+    assert_eq!(agreed([0xff; 8]), (true, true));
+    assert_eq!(agreed([0, 0, 0, 0, 0, 0, 0, 4]), (true, false));
+    assert_eq!(agreed([0, 0, 0, 0, 0, 0x10, 0, 0]), (false, true));
+    assert_eq!(agreed([0; 8]), (false, false));
+}
+
+/// One message of every kind.
+fn one_of_each() -> Vec<Message> {
+    vec![
+        Message::KeepAlive,
+        Message::Choke,
+        Message::Unchoke,
+        Message::Interested,
+        Message::NotInterested,
+        Message::Have(PieceIndex(1)),
+        Message::Bitfield(vec![0; 10]),
+        Message::Request(block(1, 0, 1)),
+        Message::Cancel(block(1, 0, 1)),
+        Message::Extended { id: 0, payload: b"de".to_vec() },
+        Message::Port(1),
+        Message::Suggest(PieceIndex(1)),
+        Message::HaveAll,
+        Message::HaveNone,
+        Message::Reject(block(1, 0, 1)),
+        Message::AllowedFast(PieceIndex(1)),
+    ]
+}
+
+#[test]
+fn a_peer_is_sent_only_kinds_of_messages_that_were_agreed_on() {
+    let both = [false, true];
+    for (fast, extended) in both.into_iter().flat_map(|fast| both.map(|other| (fast, other))) {
+        let terms = Terms { fast, extended };
+        for message in one_of_each() {
+            let expected = match message.kind().map(MessageKind::id) {
+                None | Some(0..=8) => true,
+                Some(13..=17) => fast,
+                Some(20) => extended,
+                Some(_) => false,
+            };
+            let mut out = vec![7];
+            let written = terms.write(&message, &mut out);
+            assert_eq!(written.is_ok(), expected, "{message:?} under {terms:?}");
+            let whole = [vec![7], encoded(&message)].concat();
+            assert_eq!(out, if expected { whole } else { vec![7] }, "{message:?}");
+        }
+    }
 }
 
 #[test]
@@ -69,6 +120,11 @@ fn messages_are_written_as_bep_3_says() {
     assert_eq!(encoded(&Message::Cancel(block(1, 2, 3)))[4], 8);
     assert_eq!(encoded(&Message::Bitfield(vec![0x80])), [0, 0, 0, 2, 5, 0x80]);
     assert_eq!(encoded(&Message::Port(0x1ae1)), [0, 0, 0, 3, 9, 0x1a, 0xe1]);
+    assert_eq!(encoded(&Message::Suggest(PieceIndex(258))), [0, 0, 0, 5, 13, 0, 0, 1, 2]);
+    assert_eq!(encoded(&Message::HaveAll), [0, 0, 0, 1, 14]);
+    assert_eq!(encoded(&Message::HaveNone), [0, 0, 0, 1, 15]);
+    assert_eq!(encoded(&Message::Reject(block(1, 2, 3)))[4..], [&[16], &request[5..]].concat());
+    assert_eq!(encoded(&Message::AllowedFast(PieceIndex(258))), [0, 0, 0, 5, 17, 0, 0, 1, 2]);
     let extended = Message::Extended { id: 1, payload: vec![7] };
     assert_eq!(encoded(&extended), [0, 0, 0, 3, 20, 1, 7]);
     let mut head = [0; PIECE_HEAD_LEN];
@@ -89,7 +145,8 @@ fn length_prefix_is_limited() {
 #[test]
 fn lengths_are_exact_for_each_kind() {
     let fixed = [(0, 1), (1, 1), (2, 1), (3, 1), (4, 5), (5, 11), (6, 13), (8, 13), (9, 3)];
-    for (id, expected) in fixed {
+    let fast = [(13, 5), (14, 1), (15, 1), (16, 13), (17, 5)];
+    for (id, expected) in fixed.into_iter().chain(fast) {
         assert!(Head::decode(expected, id, &LIMITS).is_ok(), "id {id}");
         for len in [expected - 1, expected + 1].into_iter().filter(|len| *len > 0) {
             refused(len, id, InvalidMessage::WrongLength { id, len, expected });
@@ -130,11 +187,14 @@ fn largest_bitfield_fits_a_message() {
 }
 
 #[test]
-fn unknown_ids_and_fast_messages_are_refused() {
+fn unknown_ids_and_fast_messages_that_were_not_agreed_on_are_refused() {
     for id in 0..=255 {
         match id {
             0..=9 | 20 => {}
-            13..=17 => refused(1, id, InvalidMessage::FastNotNegotiated(id)),
+            13..=17 => {
+                let without = Head::decode(1, id, &FrameLimits { fast: false, ..LIMITS });
+                assert_eq!(without, Err(InvalidMessage::FastNotNegotiated(id).into()));
+            }
             _ => refused(1, id, InvalidMessage::UnknownId(id)),
         }
     }
@@ -302,6 +362,11 @@ fn any_message() -> impl Strategy<Value = Message> {
         any_block().prop_map(Message::Request),
         any_block().prop_map(Message::Cancel),
         any::<u16>().prop_map(Message::Port),
+        any::<u32>().prop_map(|piece| Message::Suggest(PieceIndex(piece))),
+        Just(Message::HaveAll),
+        Just(Message::HaveNone),
+        any_block().prop_map(Message::Reject),
+        any::<u32>().prop_map(|piece| Message::AllowedFast(PieceIndex(piece))),
         (any::<u8>(), prop::collection::vec(any::<u8>(), 0..100))
             .prop_map(|(id, payload)| Message::Extended { id, payload }),
     ]
