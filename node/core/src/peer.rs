@@ -11,6 +11,7 @@ use crate::{
     rate::Rate,
     time::Timestamp,
     torrent::blame::Suspect,
+    wire::Terms,
 };
 
 /// Requests that a foreign peer takes at once where it does not say (libtorrent's documented
@@ -43,8 +44,8 @@ pub struct Conn {
     pub origin: Origin,
     /// The peer's id.
     pub peer_id: PeerId,
-    /// It speaks BEP 10.
-    pub extended: bool,
+    /// What both handshakes offered.
+    pub terms: Terms,
     /// When it was made.
     pub since: Timestamp,
     /// When it was last heard of.
@@ -116,6 +117,8 @@ pub struct Conn {
     pub told_to: Option<PolicyId>,
     /// Too slow: gets nothing before this, as long as others work.
     pub rests_until: Timestamp,
+    /// It rejected requests though it does not choke us: gets nothing before this.
+    pub refuses_until: Timestamp,
     /// Pieces received from it and verified.
     pub verified_pieces: u32,
     /// Bytes of them.
@@ -145,7 +148,7 @@ impl Conn {
             listen: (origin != Origin::Incoming).then_some(addr),
             origin,
             peer_id,
-            extended: false,
+            terms: Terms::default(),
             since: now,
             last_heard: now,
             am_choking: true,
@@ -181,6 +184,7 @@ impl Conn {
             slots_max: None,
             told_to: None,
             rests_until: Timestamp::default(),
+            refuses_until: Timestamp::default(),
             verified_pieces: 0,
             verified_bytes: 0,
             told_status: (0, 0),

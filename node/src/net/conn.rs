@@ -18,11 +18,11 @@ use std::{
 use rustix::net::RecvFlags;
 use shoal_core::{
     bitfield::Bitfield,
-    ids::{ConnId, LeaseId},
+    ids::{ConnId, LeaseId, PieceIndex},
     session::{Lease, Serving, fault::CloseCause},
     wire::{
-        FrameLimits, Message, Next, PeerFault, frame,
-        message::{self, PIECE_HEAD_LEN},
+        FrameLimits, InvalidMessage, Message, Next, PeerFault, Terms, frame,
+        message::PIECE_HEAD_LEN,
     },
 };
 use tokio::{io::Interest, net::TcpStream, sync::mpsc, time::Sleep};
@@ -57,6 +57,7 @@ pub(super) type Commands = mpsc::UnboundedReceiver<Command>;
 pub(super) struct Connection {
     stream: TcpStream,
     swarm: Arc<Swarm>,
+    terms: Terms,
     limits: NetLimits,
     commands: Commands,
     inbox: mpsc::Sender<NetEvent>,
@@ -96,9 +97,10 @@ const HEAD_READ_LEN: usize = 512;
 const TURN_BYTES: usize = 1024 * 1024;
 
 impl Connection {
-    /// A connection whose handshake from the peer was read and fits; `hello` goes out first.
+    /// A connection whose handshake from the peer was read and fits, and led to `terms`; `hello`
+    /// goes out first.
     pub(super) fn new(
-        conn: ConnId,
+        (conn, terms): (ConnId, Terms),
         (stream, commands): (TcpStream, Commands),
         swarm: Arc<Swarm>,
         (limits, [up, down]): (NetLimits, [Pace; 2]),
@@ -106,16 +108,16 @@ impl Connection {
         hello: &[u8],
     ) -> Self {
         let now = Instant::now();
-        let mut upload = Upload::new(limits.requests_served_max, up);
-        upload.control().extend_from_slice(hello);
+        let upload = Upload::new(limits.requests_served_max, up, terms, hello);
         Self {
             stream,
             swarm,
+            terms,
             limits,
             commands,
             inbox,
             outbox: Outbox::new(conn, now),
-            leases: Leases::new(conn),
+            leases: Leases::new(conn, terms.fast),
             upload,
             pace: down,
             head: HeadBuffer { bytes: vec![0; HEAD_LEN], start: 0, end: 0 },
@@ -175,12 +177,12 @@ impl Connection {
         if self.pace.waits() {
             self.vouch(now);
         }
-        self.leases.ask(now, self.upload.control());
+        self.leases.ask(now, &mut self.upload.voice());
         if now.saturating_duration_since(self.heard_at) >= self.limits.idle_timeout {
             return Err(CloseCause::Idle);
         }
         if now.saturating_duration_since(self.spoke_at) >= self.limits.keep_alive_after {
-            message::encode(&Message::KeepAlive, self.upload.control());
+            self.upload.voice().say(&Message::KeepAlive);
             self.spoke_at = now;
         }
         let mut sent = 0;
@@ -200,14 +202,14 @@ impl Connection {
         match command {
             // Accepted long ago.
             Command::Accept(_) => {}
-            Command::Send(message) => message::encode(&message, self.upload.control()),
+            Command::Send(message) => self.upload.voice().say(&message),
             Command::Serve(serving, len_max) => self.upload.serve(serving, len_max),
             Command::Close(cause) => return Some(cause),
             Command::Grant(lease, buffer) => {
                 self.leases.grant(lease, buffer, Instant::now(), &mut self.outbox);
             }
             Command::Revoke(lease) => {
-                self.leases.revoke(lease, self.upload.control(), &mut self.outbox);
+                self.leases.revoke(lease, &mut self.upload.voice(), &mut self.outbox);
             }
         }
         None
@@ -320,7 +322,7 @@ impl Connection {
             let limits = FrameLimits {
                 bitfield_len: Bitfield::wire_len(pieces) as u32,
                 block_len_max: self.leases.longest(),
-                fast: false,
+                fast: self.terms.fast,
             };
             match frame::next(self.head.filled(), &limits)? {
                 Next::Need(len) => {
@@ -359,25 +361,29 @@ impl Connection {
 
     fn on_message(&mut self, message: Message) -> Result<(), PeerFault> {
         match message {
-            // Those of the fast extension are refused, for it was not offered.
-            Message::KeepAlive
-            | Message::Suggest(_)
-            | Message::HaveAll
-            | Message::HaveNone
-            | Message::Reject(_)
-            | Message::AllowedFast(_) => {}
+            Message::KeepAlive => {}
             Message::Request(range) => self.upload.request(range, &self.swarm)?,
             Message::Cancel(range) => self.upload.cancel(range),
+            Message::Reject(range) => self.leases.on_reject(range, &mut self.outbox)?,
             Message::Choke => {
-                self.leases.on_choke();
                 self.outbox.message(message);
+                self.leases.on_choke(&mut self.outbox);
             }
             Message::Unchoke => {
                 self.leases.on_unchoke();
                 self.outbox.message(message);
             }
+            // Deviation: BEP 6 lets these be ignored, and so they are, where they make sense.
+            Message::Suggest(PieceIndex(index)) | Message::AllowedFast(PieceIndex(index)) => {
+                let pieces = self.swarm.metainfo.piece_count();
+                if index >= pieces {
+                    return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
+                }
+            }
             Message::Interested
             | Message::NotInterested
+            | Message::HaveAll
+            | Message::HaveNone
             | Message::Have(_)
             | Message::Bitfield(_)
             | Message::Extended { .. }

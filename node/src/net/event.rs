@@ -10,7 +10,7 @@ use std::{
 
 use shoal_core::{
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
-    session::{Event, fault::CloseCause},
+    session::{Event, event::LeaseEnd, fault::CloseCause},
     wire::Message,
 };
 use tokio::sync::mpsc;
@@ -42,6 +42,8 @@ pub enum NetEvent {
         lease: LeaseId,
         /// For the next lease of the extent; [`ExtentBuffer::filled_bytes`] is `filled`.
         buffer: ExtentBuffer,
+        /// Why it ended.
+        end: LeaseEnd,
     },
     /// A file is not what it was when its pieces were verified, or cannot be read.
     SourceChanged {

@@ -9,27 +9,31 @@ use std::{
 use shoal_core::{
     config::BLOCK_LEN,
     ids::{ConnId, LeaseId},
-    session::{Event, Lease},
-    wire::{BlockRange, Consequence, Message, Misbehaved, PeerFault, message},
+    session::{Event, Lease, event::LeaseEnd},
+    wire::{BlockRange, Consequence, Message, Misbehaved, PeerFault},
 };
 
 use super::{
     buffer::ExtentBuffer,
     event::{NetEvent, Outbox, REPORT_BYTES, REPORT_EVERY},
+    voice::Voice,
 };
 
 /// What one connection fetches.
 ///
 /// Invariant: every outstanding request names a lease in `active`; a block of a lease is filled,
-/// wanted, outstanding or arriving, and exactly one of them.
+/// wanted, outstanding or arriving, and exactly one of them, or was rejected, and its lease is
+/// `ending`, of which something is outstanding or arriving.
 #[derive(Debug)]
 pub(super) struct Leases {
     conn: ConnId,
+    /// The fast extension (BEP 6): every request is answered or rejected.
+    fast: bool,
     active: Vec<Active>,
     outstanding: VecDeque<Outstanding>,
-    /// Requests taken back whose blocks may still come: those are no fault of the peer.
+    /// Requests taken back whose blocks, or rejections, may still come: no fault of the peer.
     retired: u32,
-    /// Blocks that arrived without any request.
+    /// Blocks and rejections that arrived without any request.
     unrequested: u32,
     /// The longest request made, bytes.
     longest: u32,
@@ -47,7 +51,7 @@ pub(super) struct Arriving {
     left: u32,
 }
 
-/// After this many blocks that nobody asked for a peer is a flood and closed: 16 MiB in blocks of
+/// After this many blocks or rejections that nobody asked for a peer is a flood and closed: 16 MiB in blocks of
 /// 16 KiB, more than any honest confusion makes.
 const UNREQUESTED_MAX: u32 = 1024;
 
@@ -57,6 +61,8 @@ struct Active {
     buffer: ExtentBuffer,
     /// A bit for every block to ask for.
     wanted: u64,
+    /// Nothing more is asked for; it ends when nothing of it is outstanding.
+    ending: bool,
     unreported: u32,
     latency: Duration,
     reported_at: Instant,
@@ -70,9 +76,10 @@ struct Outstanding {
 }
 
 impl Leases {
-    pub(super) fn new(conn: ConnId) -> Self {
+    pub(super) fn new(conn: ConnId, fast: bool) -> Self {
         Self {
             conn,
+            fast,
             active: Vec::new(),
             outstanding: VecDeque::new(),
             retired: 0,
@@ -111,40 +118,50 @@ impl Leases {
             lease,
             buffer,
             wanted,
+            // The choke was not known where the lease was granted: there it ends no lease.
+            ending: self.fast && self.choked,
             unreported: 0,
             latency,
             reported_at: now,
         });
+        if self.fast && self.choked {
+            self.end_done(outbox);
+        }
     }
 
     /// Ends a lease: appends a `cancel` for what is outstanding. Unknown ones are ignored.
-    pub(super) fn revoke(&mut self, id: LeaseId, out: &mut Vec<u8>, outbox: &mut Outbox) {
+    pub(super) fn revoke(&mut self, id: LeaseId, out: &mut Voice<'_>, outbox: &mut Outbox) {
         let Some(index) = self.active.iter().position(|active| active.lease.id == id) else {
             return;
         };
         let before = self.outstanding.len();
         self.outstanding.retain(|asked| {
             if asked.lease == id {
-                message::encode(&Message::Cancel(asked.range), out);
+                out.say(&Message::Cancel(asked.range));
             }
             asked.lease != id
         });
         self.retire(before - self.outstanding.len());
         let active = self.active.remove(index);
-        self.end(active, outbox);
+        self.end(active, LeaseEnd::Revoked, outbox);
     }
 
     /// Ends every lease, for the connection is closing.
     pub(super) fn end_all(&mut self, outbox: &mut Outbox) {
         self.outstanding.clear();
         for active in std::mem::take(&mut self.active) {
-            self.end(active, outbox);
+            self.end(active, LeaseEnd::Closing, outbox);
         }
     }
 
-    /// The peer chokes us: without the fast extension (BEP 6) it has dropped every request.
-    pub(super) fn on_choke(&mut self) {
+    /// The peer chokes us: without the fast extension (BEP 6) it has dropped every request; with it
+    /// each is still answered or rejected, and then its lease ends.
+    pub(super) fn on_choke(&mut self, outbox: &mut Outbox) {
         self.choked = true;
+        if self.fast {
+            self.active.iter_mut().for_each(|active| active.ending = true);
+            return self.end_done(outbox);
+        }
         self.retire(self.outstanding.len());
         self.outstanding.clear();
         for active in &mut self.active {
@@ -156,17 +173,38 @@ impl Leases {
         self.choked = false;
     }
 
-    /// Appends requests for wanted blocks, as many as the peer takes.
-    pub(super) fn ask(&mut self, now: Instant, out: &mut Vec<u8>) {
+    /// The peer will not answer a request (BEP 6): nothing more of its lease is asked for.
+    ///
+    /// # Errors
+    /// The fault of a peer that rejects far too much of what it was not asked for.
+    pub(super) fn on_reject(
+        &mut self,
+        range: BlockRange,
+        outbox: &mut Outbox,
+    ) -> Result<(), PeerFault> {
+        let index = self.outstanding.iter().position(|asked| asked.range == range);
+        let Some(asked) = index.and_then(|index| self.outstanding.remove(index)) else {
+            let (piece, offset) = (range.piece.0, range.offset);
+            return self.unmatched(Misbehaved::UnrequestedReject { piece, offset });
+        };
+        if let Some(active) = self.active.iter_mut().find(|a| a.lease.id == asked.lease) {
+            active.ending = true;
+        }
+        self.end_done(outbox);
+        Ok(())
+    }
+
+    /// Says requests for wanted blocks, as many as the peer takes.
+    pub(super) fn ask(&mut self, now: Instant, out: &mut Voice<'_>) {
         if self.choked {
             return;
         }
         let allowed = self.active.iter().map(|active| active.lease.requests_max).min();
         let allowed = allowed.unwrap_or(0).max(1) as usize;
-        for active in &mut self.active {
+        for active in self.active.iter_mut().filter(|active| !active.ending) {
             while active.wanted != 0 && self.outstanding.len() < allowed {
                 let range = active.next_request();
-                message::encode(&Message::Request(range), out);
+                out.say(&Message::Request(range));
                 self.longest = self.longest.max(range.len);
                 let lease = active.lease.id;
                 self.outstanding.push_back(Outstanding { range, lease, asked_at: now });
@@ -189,7 +227,7 @@ impl Leases {
         let discard = Arriving { lease: None, at: 0, left: range.len };
         let Some(index) = self.outstanding.iter().position(|asked| asked.range == range) else {
             outbox.wasted(range.len.into());
-            return self.unmatched(range, piece_len).map(|()| discard);
+            return self.unasked(range, piece_len).map(|()| discard);
         };
         let Some(asked) = self.outstanding.remove(index) else { return Ok(discard) };
         let lease = asked.lease;
@@ -236,6 +274,8 @@ impl Leases {
             active.report(self.conn, now, outbox);
             let Active { lease, buffer, .. } = active;
             outbox.push(NetEvent::ExtentReceived { conn: self.conn, lease: lease.id, buffer });
+        } else if arriving.left == 0 && active.ending {
+            self.end_done(outbox);
         } else if u64::from(active.unreported) >= REPORT_BYTES || active.due() <= now {
             active.report(self.conn, now, outbox);
         }
@@ -269,12 +309,22 @@ impl Leases {
         self.active.iter().position(|active| active.lease.id == id)
     }
 
-    fn end(&self, mut active: Active, outbox: &mut Outbox) {
+    fn end(&self, mut active: Active, end: LeaseEnd, outbox: &mut Outbox) {
         if active.unreported > 0 {
             active.report(self.conn, active.reported_at, outbox);
         }
         let Active { lease, buffer, .. } = active;
-        outbox.push(NetEvent::LeaseEnded { conn: self.conn, lease: lease.id, buffer });
+        outbox.push(NetEvent::LeaseEnded { conn: self.conn, lease: lease.id, buffer, end });
+    }
+
+    /// Ends the leases that are ending and have nothing outstanding any more.
+    fn end_done(&mut self, outbox: &mut Outbox) {
+        let outstanding = &self.outstanding;
+        let waits = |id: LeaseId| outstanding.iter().any(|asked| asked.lease == id);
+        let done = |active: &mut Active| active.ending && !waits(active.lease.id);
+        for active in self.active.extract_if(.., done).collect::<Vec<_>>() {
+            self.end(active, LeaseEnd::Rejected, outbox);
+        }
     }
 
     fn retire(&mut self, requests: usize) {
@@ -283,14 +333,19 @@ impl Leases {
     }
 
     /// A block that answers nothing outstanding: late, a second copy, or made up.
-    fn unmatched(&mut self, range: BlockRange, piece_len: u32) -> Result<(), PeerFault> {
+    fn unasked(&mut self, range: BlockRange, piece_len: u32) -> Result<(), PeerFault> {
         let BlockRange { piece, offset, len } = range;
-        let fault = PeerFault::from(Misbehaved::UnrequestedBlock { piece: piece.0, offset });
+        let fault = Misbehaved::UnrequestedBlock { piece: piece.0, offset };
         let whole = len % BLOCK_LEN == 0 || range.end() == u64::from(piece_len);
         if offset % BLOCK_LEN != 0 || !whole {
             // No request of ours was ever like that.
-            return Err(fault);
+            return Err(fault.into());
         }
+        self.unmatched(fault)
+    }
+
+    /// An answer to nothing outstanding.
+    fn unmatched(&mut self, fault: Misbehaved) -> Result<(), PeerFault> {
         if self.retired > 0 {
             self.retired -= 1;
             return Ok(());
@@ -299,6 +354,7 @@ impl Leases {
         if self.unrequested > UNREQUESTED_MAX {
             return Err(Misbehaved::Flood.into());
         }
+        let fault = PeerFault::from(fault);
         match fault.consequence() {
             Consequence::Ignore => Ok(()),
             Consequence::Close | Consequence::Ban => Err(fault),

@@ -3,7 +3,7 @@
 //! [`Net`] carries out what the session decides and reports what happens as [`NetEvent`]s;
 //! [`swarm`] is what connections know of a torrent, [`buffer`] the memory they fill. Inside,
 //! `shake` makes connections, `conn` runs one, `leases` knows what it fetches, `upload` what it
-//! sends, `warm` keeps its task from waiting for a disk, [`rate_limit`] makes it wait for its turn.
+//! sends, `voice` what it may say, `warm` keeps its task from waiting for a disk, [`rate_limit`] makes it wait for its turn.
 //! Never here: a decision about pieces or peers, a hash, a write to a disk.
 
 pub mod buffer;
@@ -16,6 +16,7 @@ pub mod swarm;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod voice;
 mod warm;
 
 use std::{
@@ -32,7 +33,11 @@ use std::{
 use shoal_core::{
     config::Config,
     ids::{ConnId, LeaseId, PeerId},
-    session::{Lease, Serving, event::INCOMING_BIT, fault::CloseCause},
+    session::{
+        Lease, Serving,
+        event::{INCOMING_BIT, LeaseEnd},
+        fault::CloseCause,
+    },
     wire::Message,
 };
 use tokio::{
@@ -208,7 +213,8 @@ impl Net {
     pub fn grant(&self, lease: Lease, conn: ConnId, buffer: ExtentBuffer) -> Option<NetEvent> {
         match self.shared.command(conn, Command::Grant(lease, buffer))? {
             Command::Grant(lease, buffer) => {
-                Some(NetEvent::LeaseEnded { conn, lease: lease.id, buffer })
+                let (lease, end) = (lease.id, LeaseEnd::Closing);
+                Some(NetEvent::LeaseEnded { conn, lease, buffer, end })
             }
             Command::Accept(_)
             | Command::Send(_)
@@ -318,7 +324,8 @@ impl Shared {
         self.remove(conn);
         while let Ok(command) = commands.try_recv() {
             if let Command::Grant(lease, buffer) = command {
-                outbox.push(NetEvent::LeaseEnded { conn, lease: lease.id, buffer });
+                let (lease, end) = (lease.id, LeaseEnd::Closing);
+                outbox.push(NetEvent::LeaseEnded { conn, lease, buffer, end });
             }
         }
         outbox.closed(cause);

@@ -9,10 +9,10 @@ use std::{
 };
 
 use shoal_core::{
-    ids::ConnId,
+    ids::{ConnId, PeerId},
     session::{Event, fault::CloseCause},
     wire::{
-        Handshake, Incompatible, Misbehaved, PeerFault,
+        Handshake, Incompatible, Misbehaved, PeerFault, Terms,
         handshake::{FIRST_BYTE, HANDSHAKE_LEN},
     },
 };
@@ -83,6 +83,8 @@ async fn answer(
             return;
         }
     };
+    let ours = Handshake::new(theirs.info_hash, shared.peer_id);
+    let terms = Terms::agreed(&ours, &theirs);
     let (conn, mut commands) = shared.enter_incoming();
     let event = Event::Incoming {
         conn,
@@ -90,7 +92,7 @@ async fn answer(
         addr: SocketAddr::new(addr.ip().to_canonical(), addr.port()),
         info_hash: theirs.info_hash,
         peer_id: theirs.peer_id,
-        extended: theirs.has_extensions(),
+        terms,
     };
     if shared.inbox.send(NetEvent::Core(event)).await.is_err() {
         return;
@@ -98,12 +100,14 @@ async fn answer(
     let verdict = timeout(within, accepted(&mut commands)).await;
     drop(permit);
     match verdict.unwrap_or(Err(CloseCause::Fault(Misbehaved::HandshakeTimeout.into()))) {
-        Ok(swarm) => converse(shared, conn, (stream, commands), swarm, Opening::Answer).await,
+        Ok(swarm) => {
+            let opening = Opening::Answer(ours);
+            converse(shared, (conn, terms), (stream, commands), swarm, opening).await;
+        }
         Err(cause) => {
             if cause == CloseCause::Own {
                 // Only our own answer tells our dial whom it reached.
-                let ours = Handshake::new(theirs.info_hash, shared.peer_id).encode();
-                let _ = timeout(within, stream.write_all(&ours)).await;
+                let _ = timeout(within, stream.write_all(&ours.encode())).await;
             }
             drop(stream);
             shared.leave(conn, cause, Outbox::new(conn, std::time::Instant::now()), commands).await;
@@ -141,7 +145,7 @@ pub(super) async fn dial(
         }
         cause = closed(&mut commands) => Err(Refused::Closed(cause)),
     };
-    let (stream, theirs) = match dialled {
+    let (stream, peer_id, terms) = match dialled {
         Ok(dialled) => dialled,
         Err(cause) => {
             let cause = format!("{addr}: {cause}");
@@ -152,28 +156,28 @@ pub(super) async fn dial(
             return;
         }
     };
-    let event = Event::Dialled { conn, peer_id: theirs.peer_id, extended: theirs.has_extensions() };
+    let event = Event::Dialled { conn, peer_id, terms };
     if shared.inbox.send(NetEvent::Core(event)).await.is_err() {
         return;
     }
-    converse(shared, conn, (stream, commands), swarm, Opening::Done).await;
+    converse(shared, (conn, terms), (stream, commands), swarm, Opening::Done).await;
 }
 
 /// Whether our handshake is still to be sent.
 enum Opening {
-    Answer,
+    Answer(Handshake),
     Done,
 }
 
 async fn converse(
     shared: Arc<Shared>,
-    conn: ConnId,
+    (conn, terms): (ConnId, Terms),
     (stream, commands): (TcpStream, Commands),
     swarm: Arc<Swarm>,
     opening: Opening,
 ) {
     let hello = match opening {
-        Opening::Answer => Handshake::new(swarm.info_hash, shared.peer_id).encode().to_vec(),
+        Opening::Answer(ours) => ours.encode().to_vec(),
         Opening::Done => Vec::new(),
     };
     // Requests and control messages must not wait for more; where it fails they merely do.
@@ -182,7 +186,7 @@ async fn converse(
     let paces = [Direction::Upload, Direction::Download]
         .map(|direction| Pace::new(conn, direction, &swarm.limits, &shared.rates, shared.clock));
     let connection =
-        Connection::new(conn, (stream, commands), swarm, (limits, paces), inbox, &hello);
+        Connection::new((conn, terms), (stream, commands), swarm, (limits, paces), inbox, &hello);
     let (cause, outbox, commands) = Box::pin(connection.run()).await;
     shared.leave(conn, cause, outbox, commands).await;
 }
@@ -191,19 +195,20 @@ async fn connect(
     shared: &Shared,
     swarm: &Swarm,
     addr: SocketAddr,
-) -> Result<(TcpStream, Handshake), Refused> {
+) -> Result<(TcpStream, PeerId, Terms), Refused> {
     let socket = socket_for(addr)?;
     if let Some(from) = source_addr(shared.local_addr.ip(), addr) {
         socket.bind(SocketAddr::new(from, 0))?;
     }
     let mut stream = socket.connect(addr).await?;
-    stream.write_all(&Handshake::new(swarm.info_hash, shared.peer_id).encode()).await?;
+    let ours = Handshake::new(swarm.info_hash, shared.peer_id);
+    stream.write_all(&ours.encode()).await?;
     let theirs = read_handshake(&mut stream).await?;
     if theirs.info_hash != swarm.info_hash {
         return Err(PeerFault::from(Incompatible::OtherInfoHash).into());
     }
     // Whether it is ourselves the session sees, and remembers the address.
-    Ok((stream, theirs))
+    Ok((stream, theirs.peer_id, Terms::agreed(&ours, &theirs)))
 }
 
 /// Where a dial comes from: a node that listens on one address is known by that address.

@@ -17,7 +17,7 @@ use shoal_core::{
     ids::PieceIndex,
     session::{Serving, fault::CloseCause},
     wire::{
-        BlockRange, Consequence, InvalidMessage, Message, Misbehaved, PeerFault,
+        BlockRange, Consequence, InvalidMessage, Message, Misbehaved, PeerFault, Terms,
         message::{self, PIECE_HEAD_LEN},
     },
 };
@@ -27,6 +27,7 @@ use super::{
     event::{NetEvent, Outbox},
     rate_limit::Pace,
     swarm::{Source, SourceError, Swarm},
+    voice::Voice,
     warm,
 };
 
@@ -39,6 +40,8 @@ const EARLY_MAX: usize = 64;
 /// Invariant: bytes in `out` come before the payload of `current`, those in `later` after it.
 #[derive(Debug)]
 pub(super) struct Upload {
+    /// With the fast extension what is not served is rejected, else it is ignored.
+    terms: Terms,
     out: Vec<u8>,
     sent: usize,
     later: Vec<u8>,
@@ -51,8 +54,8 @@ pub(super) struct Upload {
     serving: Serving,
     request_len_max: u32,
     /// Requests longer than that which came before the peer's handshake was judged: it may speak
-    /// `shoal`, and has seen our offer already.
-    early: VecDeque<BlockRange>,
+    /// `shoal`, and has seen our offer already. None once it was judged.
+    early: Option<VecDeque<BlockRange>>,
     requests_max: u32,
     asked_while_choked: u32,
     /// How fast payload may go out.
@@ -114,10 +117,11 @@ const WHILE_CHOKED_MAX: u32 = 300;
 static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 impl Upload {
-    /// Nothing to send, and choking. At most `requests_max` requests are kept.
-    pub(super) fn new(requests_max: u32, pace: Pace) -> Self {
+    /// Nothing but `hello` to send, and choking. At most `requests_max` requests are kept.
+    pub(super) fn new(requests_max: u32, pace: Pace, terms: Terms, hello: &[u8]) -> Self {
         Self {
-            out: Vec::new(),
+            terms,
+            out: hello.to_vec(),
             sent: 0,
             later: Vec::new(),
             current: None,
@@ -127,7 +131,7 @@ impl Upload {
             brought: None,
             serving: Serving::Choked,
             request_len_max: 0,
-            early: VecDeque::new(),
+            early: terms.extended.then(VecDeque::new),
             requests_max,
             asked_while_choked: 0,
             pace,
@@ -140,40 +144,48 @@ impl Upload {
     }
 
     /// Where control messages go.
-    pub(super) fn control(&mut self) -> &mut Vec<u8> {
-        if self.current.is_some() { &mut self.later } else { &mut self.out }
+    pub(super) fn voice(&mut self) -> Voice<'_> {
+        let out = if self.current.is_some() { &mut self.later } else { &mut self.out };
+        Voice::new(self.terms, out)
     }
 
-    /// Serves or chokes from now on; tells the peer where that is news.
+    /// Serves or chokes from now on; tells the peer where that is news. The first call comes with
+    /// the connection, the second at the earliest when the peer's extended handshake was judged.
     pub(super) fn serve(&mut self, serving: Serving, request_len_max: u32) {
+        let judged = self.request_len_max > 0;
         self.request_len_max = request_len_max;
-        let early = std::mem::take(&mut self.early);
-        let (fit, wait): (VecDeque<_>, _) =
+        let early = self.early.take().unwrap_or_default();
+        let (fit, mut long): (VecDeque<_>, VecDeque<_>) =
             early.into_iter().partition(|range| range.len <= request_len_max);
-        self.early = wait;
-        if serving == Serving::Unchoked {
-            self.queue.extend(fit);
+        self.queue.extend(fit);
+        if !judged && serving == Serving::Unchoked && self.terms.extended {
+            self.early = Some(std::mem::take(&mut long));
         }
-        if serving == self.serving {
-            return;
-        }
-        self.serving = serving;
-        let message = match serving {
-            Serving::Choked => {
-                self.queue.clear();
-                self.early.clear();
-                self.asked_while_choked = 0;
-                Message::Choke
+        if serving != self.serving {
+            self.serving = serving;
+            match serving {
+                Serving::Choked => {
+                    self.asked_while_choked = 0;
+                    self.voice().say(&Message::Choke);
+                    long.extend(std::mem::take(&mut self.queue));
+                }
+                Serving::Unchoked => self.voice().say(&Message::Unchoke),
             }
-            Serving::Unchoked => Message::Unchoke,
-        };
-        message::encode(&message, self.control());
+        }
+        long.into_iter().for_each(|range| self.reject(range));
+    }
+
+    /// Says that a request will not be answered, where the peer has a word for that (BEP 6).
+    fn reject(&mut self, range: BlockRange) {
+        if self.terms.fast {
+            self.voice().say(&Message::Reject(range));
+        }
     }
 
     /// A request arrived.
     ///
     /// # Errors
-    /// The fault of a peer that is to be closed; what merely is not served is ignored.
+    /// The fault of a peer that is to be closed; what merely is not served is rejected, or ignored.
     pub(super) fn request(&mut self, range: BlockRange, swarm: &Swarm) -> Result<(), PeerFault> {
         let layout = swarm.metainfo.layout();
         if !layout.has_piece(range.piece) {
@@ -181,27 +193,36 @@ impl Upload {
             return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
         }
         range.check(layout.piece_size(range.piece))?;
-        match self.refusal(range, swarm) {
-            None => self.queue.push_back(range),
-            Some(Misbehaved::RequestTooLong { .. })
-                if range.len <= SHOAL_REQUEST_LEN_MAX && self.early.len() < EARLY_MAX =>
-            {
-                self.early.push_back(range);
-            }
-            Some(fault) => match PeerFault::from(fault.clone()).consequence() {
-                Consequence::Ignore => {}
-                Consequence::Close | Consequence::Ban => return Err(fault.into()),
-            },
+        let Some(fault) = self.refusal(range, swarm) else {
+            self.queue.push_back(range);
+            return Ok(());
+        };
+        let too_long = matches!(fault, Misbehaved::RequestTooLong { .. });
+        if let Some(early) = &mut self.early
+            && too_long
+            && range.len <= SHOAL_REQUEST_LEN_MAX
+            && early.len() < EARLY_MAX
+        {
+            early.push_back(range);
+            return Ok(());
+        }
+        let fault = PeerFault::from(fault);
+        match fault.consequence() {
+            Consequence::Ignore => self.reject(range),
+            Consequence::Close | Consequence::Ban => return Err(fault),
         }
         Ok(())
     }
 
     /// The peer takes a request back.
     pub(super) fn cancel(&mut self, range: BlockRange) {
-        if let Some(index) = self.queue.iter().position(|&asked| asked == range) {
-            self.queue.remove(index);
-        }
-        self.early.retain(|&asked| asked != range);
+        let take = |queue: &mut VecDeque<BlockRange>| {
+            let index = queue.iter().position(|&asked| asked == range)?;
+            queue.remove(index)
+        };
+        let taken = take(&mut self.queue).or_else(|| take(self.early.as_mut()?));
+        // Every request is answered, one that was cancelled too (BEP 6).
+        taken.into_iter().for_each(|range| self.reject(range));
     }
 
     /// The disk work that is waited for, if any.
@@ -284,7 +305,7 @@ impl Upload {
             if count > self.requests_max.saturating_add(WHILE_CHOKED_MAX) {
                 return Some(Misbehaved::RequestWhileChoked { count });
             }
-            // Ignored, like a piece that is not there.
+            // Treated like a piece that is not there.
             return Some(Misbehaved::RequestNotHad { piece: range.piece.0 });
         }
         if len > max {
@@ -360,6 +381,7 @@ impl Upload {
         let Some(&range) = self.queue.front() else { return false };
         if !swarm.served.get(range.piece) || !self.locate(range, swarm, now, outbox) {
             self.queue.pop_front();
+            self.reject(range);
             return true;
         }
         let Some(source) = &self.source else { return false };
@@ -421,7 +443,11 @@ impl Upload {
                 let (torrent, cause) = (swarm.torrent, error.to_string());
                 outbox.push(NetEvent::SourceChanged { torrent, piece, cause });
                 // One report is enough: the session takes the piece out of what is served.
-                self.queue.retain(|asked| asked.piece != piece || *asked == range);
+                let queue = std::mem::take(&mut self.queue).into_iter();
+                let (lost, kept): (VecDeque<_>, _) =
+                    queue.partition(|&asked| asked.piece == piece && asked != range);
+                self.queue = kept;
+                lost.into_iter().for_each(|range| self.reject(range));
                 false
             }
         }

@@ -72,11 +72,11 @@ impl Shell {
         let buffer = self.fetching.grant(&lease, &pads.unwrap_or_default());
         // Handled in the next turn: the session learns there, too, that the connection is gone, and
         // does not grant the same lease again and again in this one.
-        if let Some(NetEvent::LeaseEnded { conn, lease, buffer }) =
+        if let Some(NetEvent::LeaseEnded { conn, lease, buffer, end }) =
             self.net.grant(lease, conn, buffer)
         {
             let filled = self.fetching.ended(lease, buffer);
-            self.later(Event::LeaseEnded { conn, lease, filled });
+            self.later(Event::LeaseEnded { conn, lease, filled, end });
         }
     }
 

@@ -280,9 +280,9 @@ impl Shell {
                 self.fetching.received(lease, buffer);
                 self.feed(Event::ExtentReceived { conn, lease });
             }
-            NetEvent::LeaseEnded { conn, lease, buffer } => {
+            NetEvent::LeaseEnded { conn, lease, buffer, end } => {
                 let filled = self.fetching.ended(lease, buffer);
-                self.feed(Event::LeaseEnded { conn, lease, filled });
+                self.feed(Event::LeaseEnded { conn, lease, filled, end });
             }
             NetEvent::SourceChanged { torrent, piece, cause } => {
                 self.on_source_changed(torrent, piece, &cause);

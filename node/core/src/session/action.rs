@@ -39,11 +39,13 @@ pub enum Action {
     Send {
         /// To whom.
         conn: ConnId,
-        /// What. Never `request`, `cancel`, `choke`, `unchoke`.
+        /// What. Never `request`, `cancel`, `reject`, `choke`, `unchoke`.
         message: Message,
     },
-    /// Choke or unchoke: the connection sends the message and from then on ignores or serves
-    /// requests, at most `request_len_max` bytes each.
+    /// Choke or unchoke: the connection sends the message where that is news, and from then on
+    /// rejects (ignores, without the fast extension) or serves requests, at most `request_len_max`
+    /// bytes each. First when the connection begins, again at the earliest when the peer's extended
+    /// handshake was judged.
     Serve {
         /// Whom.
         conn: ConnId,
@@ -140,7 +142,7 @@ pub enum Action {
 /// Whether a connection's requests are served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Serving {
-    /// Choked: requests are ignored.
+    /// Choked: requests are rejected, or ignored.
     Choked,
     /// Unchoked: requests for verified pieces are served.
     Unchoked,

@@ -129,7 +129,10 @@ impl Session {
     /// Whether a peer has something for us and lets us have it.
     pub(super) fn could_serve(&self, conn: ConnId) -> bool {
         let state = self.conns.get(&conn);
-        state.is_some_and(|state| !state.peer_choking && state.interesting > 0)
+        state.is_some_and(|state| {
+            let refuses = state.refuses_until > self.now;
+            !state.peer_choking && !refuses && state.interesting > 0
+        })
     }
 
     pub(super) fn has_free_slot(&self, conn: ConnId) -> bool {

@@ -11,13 +11,14 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    config::{Config, FOREIGN_REQUEST_LEN_MAX},
+    bitfield::Bitfield,
+    config::{Config, FOREIGN_REQUEST_LEN_MAX, SHOAL_REQUEST_LEN_MAX},
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     policy::ChunkFault,
     torrent::Condition,
     wire::{
-        Message,
+        Message, Terms,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
     },
 };
@@ -35,7 +36,7 @@ struct Arrival {
     addr: SocketAddr,
     origin: Origin,
     peer_id: PeerId,
-    extended: bool,
+    terms: Terms,
 }
 
 impl Session {
@@ -45,7 +46,7 @@ impl Session {
         addr: SocketAddr,
         info_hash: InfoHash,
         peer_id: PeerId,
-        extended: bool,
+        terms: Terms,
         out: &mut Vec<Action>,
     ) {
         let torrent = self.by_hash.get(&info_hash).copied();
@@ -58,14 +59,14 @@ impl Session {
         }
         out.push(Action::Accept { conn, torrent: id });
         let origin = Origin::Incoming;
-        self.establish(&Arrival { conn, torrent: id, addr, origin, peer_id, extended }, out);
+        self.establish(&Arrival { conn, torrent: id, addr, origin, peer_id, terms }, out);
     }
 
     pub(super) fn on_dialled(
         &mut self,
         conn: ConnId,
         peer_id: PeerId,
-        extended: bool,
+        terms: Terms,
         out: &mut Vec<Action>,
     ) {
         self.timers.clear(Timer::Dial(conn));
@@ -73,7 +74,7 @@ impl Session {
             return out.push(Action::Close { conn, cause: CloseCause::Operator });
         };
         let Dial { torrent: id, addr, origin, waiters } = dial;
-        let arrival = Arrival { conn, torrent: id, addr, origin, peer_id, extended };
+        let arrival = Arrival { conn, torrent: id, addr, origin, peer_id, terms };
         if let Err(cause) = self.admit(id, peer_id, origin, out) {
             self.refused_dial(&arrival, &cause, waiters, out);
             return out.push(Action::Close { conn, cause });
@@ -187,42 +188,47 @@ impl Session {
     }
 
     fn establish(&mut self, arrival: &Arrival, out: &mut Vec<Action>) {
-        let &Arrival { conn, torrent: id, addr, origin, peer_id, extended } = arrival;
+        let &Arrival { conn, torrent: id, addr, origin, peer_id, terms } = arrival;
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let pieces = torrent.metainfo.piece_count() as usize;
         let mut state = Conn::new(conn, id, addr, origin, peer_id, pieces, self.now);
-        state.extended = extended;
+        state.terms = terms;
         state.am_choking = false;
         torrent.conns.push(conn);
         if origin != Origin::Incoming {
             torrent.book.connected(addr, conn);
         }
-        if torrent.have().count_ones() > 0 {
-            let message = Message::Bitfield(torrent.have().to_wire());
-            out.push(Action::Send { conn, message });
-        }
+        let message = opening(torrent.have(), terms);
+        out.extend(message.map(|message| Action::Send { conn, message }));
         self.conns.insert(conn, state);
-        if extended {
+        if terms.extended {
             let payload = self.our_handshake(addr).encode();
             out.push(Action::Send {
                 conn,
                 message: Message::Extended { id: HANDSHAKE_ID, payload },
             });
         }
-        let request_len_max = FOREIGN_REQUEST_LEN_MAX;
-        out.push(Action::Serve { conn, serving: Serving::Unchoked, request_len_max });
+        self.serve(conn, out);
         self.adopt_report(conn);
         notify(out, Notice::PeerConnected(self.news(conn, String::new())));
         self.dirty.insert(id);
     }
 
+    /// Has requests of a peer served, or not, as it is choked and by what it offered.
+    pub(super) fn serve(&self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let serving = if state.am_choking { Serving::Choked } else { Serving::Unchoked };
+        let request_len_max = match state.shoal {
+            Some(_) => SHOAL_REQUEST_LEN_MAX,
+            None => FOREIGN_REQUEST_LEN_MAX,
+        };
+        out.push(Action::Serve { conn, serving, request_len_max });
+    }
+
     fn our_handshake(&self, addr: SocketAddr) -> ExtendedHandshake {
         ExtendedHandshake {
             shoal_id: Some(SHOAL_ID),
-            shoal: Some(ShoalOffer {
-                version: 1,
-                request_len_max: crate::config::SHOAL_REQUEST_LEN_MAX,
-            }),
+            shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             port: Some(self.identity.listen_port),
             reqq: Some(self.config.requests_served_max),
@@ -333,7 +339,7 @@ impl Session {
             peer_id: state.peer_id,
             client: state.client.to_string(),
             pieces_have: state.have.count_ones(),
-            extended: state.extended,
+            extended: state.terms.extended,
             shoal: state.shoal.is_some(),
             already,
         };
@@ -399,5 +405,16 @@ impl Session {
         let state = &self.conns[&conn];
         let (torrent, addr, peer_id) = (state.torrent, state.address(), state.peer_id);
         PeerNews { torrent, conn, addr, peer_id, reason }
+    }
+}
+
+/// What we say first of what we have: before anything else, so that every client takes it (BEP 3);
+/// in one byte where the fast extension has a word for it (BEP 6).
+fn opening(have: &Bitfield, terms: Terms) -> Option<Message> {
+    match (terms.fast, have.count_ones()) {
+        (true, 0) => Some(Message::HaveNone),
+        (true, _) if have.is_full() => Some(Message::HaveAll),
+        (false, 0) => None,
+        (true | false, _) => Some(Message::Bitfield(have.to_wire())),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     policy::{Advice, Answer},
     session::{command::Command, fault::CloseCause},
     tracker::announce::AnnounceReply,
-    wire::Message,
+    wire::{Message, Terms},
 };
 
 /// A fact. Payload is never part of one.
@@ -32,8 +32,8 @@ pub enum Event {
         info_hash: InfoHash,
         /// Its id.
         peer_id: PeerId,
-        /// It speaks BEP 10.
-        extended: bool,
+        /// What both handshakes offer.
+        terms: Terms,
     },
     /// A dial succeeded: both handshakes are done and the info hash is the right one.
     Dialled {
@@ -41,8 +41,8 @@ pub enum Event {
         conn: ConnId,
         /// Its id.
         peer_id: PeerId,
-        /// It speaks BEP 10.
-        extended: bool,
+        /// What both handshakes offer.
+        terms: Terms,
     },
     /// A dial or its handshake failed. The connection never was.
     DialFailed {
@@ -51,8 +51,8 @@ pub enum Event {
         /// Why, for a person.
         cause: String,
     },
-    /// A message other than keep-alive, `request`, `cancel` and `piece`, which the connection
-    /// handles on the spot.
+    /// A message other than keep-alive, `request`, `cancel`, `reject`, `piece` and the hints of the
+    /// fast extension, which the connection handles on the spot.
     MessageReceived {
         /// From whom.
         conn: ConnId,
@@ -95,6 +95,8 @@ pub enum Event {
         /// Bytes of the extent that its buffer now holds, from any contributor, padding included;
         /// the shell keeps the buffer for the next lease of the extent. 0: nothing is kept.
         filled: u32,
+        /// Why it ended.
+        end: LeaseEnd,
     },
     /// Payload arrived for which no lease was left (or twice); it was discarded.
     Wasted {
@@ -203,6 +205,17 @@ pub enum PieceOutcome {
         /// The path and the cause, for a person.
         cause: String,
     },
+}
+
+/// Why a lease ended without being filled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseEnd {
+    /// It was revoked.
+    Revoked,
+    /// The peer rejected requests of it (BEP 6), and nothing more of it is on its way.
+    Rejected,
+    /// Its connection is closing, or gone.
+    Closing,
 }
 
 /// The digest of one 16 KiB block of a received piece, and who sent it.

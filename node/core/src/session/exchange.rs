@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{Action, Serving, Session, command::Done, fault::CloseCause, reply, timers::Timer};
+use super::{Action, Session, command::Done, fault::CloseCause, reply, timers::Timer};
 use crate::{
     bitfield::Bitfield,
     config::{BLOCK_LEN, SHOAL_REQUEST_LEN_MAX},
@@ -27,6 +27,11 @@ impl Session {
             Message::NotInterested => self.on_interest(conn, false),
             Message::Have(piece) => self.on_have(conn, piece, out),
             Message::Bitfield(bytes) => self.on_bitfield(conn, &bytes, out),
+            Message::HaveAll => self.on_have_all(conn, out),
+            Message::HaveNone => self.on_have_none(conn, out),
+            Message::Extended { .. } if !state.terms.extended => {
+                Err(InvalidMessage::ExtendedNotNegotiated.into())
+            }
             Message::Extended { id: HANDSHAKE_ID, payload } => {
                 self.on_extended(conn, &payload, out)
             }
@@ -34,8 +39,6 @@ impl Session {
             // Extensions that we did not offer, and what the connection handles by itself.
             Message::Extended { .. }
             | Message::Suggest(_)
-            | Message::HaveAll
-            | Message::HaveNone
             | Message::Reject(_)
             | Message::AllowedFast(_)
             | Message::KeepAlive
@@ -61,6 +64,10 @@ impl Session {
     fn on_choke(&mut self, conn: ConnId, out: &mut Vec<Action>) -> Result<(), PeerFault> {
         let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
         state.peer_choking = true;
+        if state.terms.fast {
+            // What is outstanding is answered or rejected; the connection ends its leases then.
+            return Ok(());
+        }
         // Without the fast extension a choke drops every outstanding request.
         for lease in state.leases.iter().copied().collect::<Vec<_>>() {
             let chunk = (self.leases[&lease].piece, self.leases[&lease].extent);
@@ -111,9 +118,34 @@ impl Session {
         bytes: &[u8],
         out: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
-        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
-        let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return Ok(()) };
+        let Some(state) = self.conns.get(&conn) else { return Ok(()) };
+        let Some(torrent) = self.torrents.get(&state.torrent) else { return Ok(()) };
         let have = Bitfield::from_wire(bytes, torrent.metainfo.piece_count() as usize)?;
+        self.on_pieces(conn, have, out);
+        Ok(())
+    }
+
+    fn on_have_all(&mut self, conn: ConnId, out: &mut Vec<Action>) -> Result<(), PeerFault> {
+        if let Some(state) = self.conns.get(&conn) {
+            let all = Bitfield::full(state.have.len());
+            self.on_pieces(conn, all, out);
+        }
+        Ok(())
+    }
+
+    /// What a peer told before stays: this adds nothing.
+    fn on_have_none(&mut self, conn: ConnId, out: &mut Vec<Action>) -> Result<(), PeerFault> {
+        if let Some(state) = self.conns.get(&conn) {
+            let none = Bitfield::new(state.have.len());
+            self.on_pieces(conn, none, out);
+        }
+        Ok(())
+    }
+
+    /// A peer told all that it has.
+    fn on_pieces(&mut self, conn: ConnId, have: Bitfield, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return };
         if state.told_pieces {
             // aria2 sends a bitfield where several `have` would be longer. What a peer told stays.
             for piece in have.iter_ones() {
@@ -130,7 +162,6 @@ impl Session {
             state.have = have;
         }
         self.pieces_changed(conn, out);
-        Ok(())
     }
 
     fn on_extended(
@@ -155,6 +186,8 @@ impl Session {
             }
         }
         let (Some(id), Some(offer)) = (hello.shoal_id, hello.shoal) else {
+            // Its handshake is judged: long requests that waited for that are rejected.
+            self.serve(conn, out);
             self.introduced(conn, out);
             return Ok(());
         };
@@ -162,8 +195,7 @@ impl Session {
         let longest = offer.request_len_max.min(SHOAL_REQUEST_LEN_MAX);
         state.request_len = (longest / BLOCK_LEN * BLOCK_LEN).max(BLOCK_LEN);
         if first {
-            let request_len_max = SHOAL_REQUEST_LEN_MAX;
-            out.push(Action::Serve { conn, serving: Serving::Unchoked, request_len_max });
+            self.serve(conn, out);
             let labels = (*self.identity.labels).clone();
             self.send_shoal(conn, &ShoalMessage::Hello { labels }, out);
             self.tell_status(conn, out);

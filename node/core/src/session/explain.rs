@@ -170,6 +170,9 @@ impl Session {
             Some((LeftOut::HasItNot, format!("it has {count} {noun}, not this one")))
         } else if state.peer_choking {
             Some((LeftOut::Choking, "it chokes us".to_owned()))
+        } else if state.refuses_until > self.now {
+            let rest = state.refuses_until.since(self.now).as_secs() + 1;
+            Some((LeftOut::Resting, format!("it rejected a request and rests for {rest} s")))
         } else if held >= slots {
             if slots == 0 {
                 let detail = "the policy allows it no chunk at all".to_owned();

@@ -209,12 +209,10 @@ impl Session {
         self.now = self.now.max(now);
         match event {
             Event::CommandIssued { id, command } => self.on_command(id, command, out),
-            Event::Incoming { conn, addr, info_hash, peer_id, extended } => {
-                self.on_incoming(conn, addr, info_hash, peer_id, extended, out);
+            Event::Incoming { conn, addr, info_hash, peer_id, terms } => {
+                self.on_incoming(conn, addr, info_hash, peer_id, terms, out);
             }
-            Event::Dialled { conn, peer_id, extended } => {
-                self.on_dialled(conn, peer_id, extended, out)
-            }
+            Event::Dialled { conn, peer_id, terms } => self.on_dialled(conn, peer_id, terms, out),
             Event::DialFailed { conn, cause } => self.on_dial_failed(conn, &cause, out),
             Event::MessageReceived { conn, message } => self.on_message(conn, message, out),
             Event::Closed { conn, cause } => self.on_closed(conn, &cause, out),
@@ -222,8 +220,8 @@ impl Session {
                 self.on_progress(conn, lease, bytes, latency_us);
             }
             Event::ExtentReceived { conn, lease } => self.on_extent_received(conn, lease, out),
-            Event::LeaseEnded { conn, lease, filled } => {
-                self.on_lease_ended(conn, lease, filled, out)
+            Event::LeaseEnded { conn, lease, filled, end } => {
+                self.on_lease_ended((conn, lease), filled, end, out);
             }
             Event::Wasted { conn, bytes } => self.on_wasted(conn, bytes),
             Event::Uploaded { conn, bytes } => self.on_uploaded(conn, bytes),

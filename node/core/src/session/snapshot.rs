@@ -182,7 +182,7 @@ impl Session {
             inflight: state.leases.len() as u32,
             slots: self.slots_of(conn),
             since: state.since,
-            extended: state.extended,
+            extended: state.terms.extended,
             shoal: state.shoal.is_some(),
             labels: state.labels.clone(),
             verified_pieces: state.verified_pieces,

@@ -3,7 +3,7 @@
 use super::{
     Action, Session,
     command::CommandError,
-    event::{BlockDigest, PieceOutcome},
+    event::{BlockDigest, LeaseEnd, PieceOutcome},
     fault::CloseCause,
     notice::Notice,
     notify,
@@ -21,6 +21,12 @@ use crate::{
 
 /// How long a full disk is left alone before it is tried again.
 const DISK_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long a peer that rejects though it does not choke us is not asked, times its failures in a
+/// row: or it could keep us busy with nothing at the speed of the network.
+const REFUSED: std::time::Duration = std::time::Duration::from_secs(1);
+/// The most such rests in a row.
+const REFUSED_MAX: u32 = 10;
 
 impl Session {
     pub(super) fn on_progress(
@@ -98,15 +104,22 @@ impl Session {
 
     pub(super) fn on_lease_ended(
         &mut self,
-        conn: ConnId,
-        lease: LeaseId,
+        (conn, lease): (ConnId, LeaseId),
         filled: u32,
+        end: LeaseEnd,
         out: &mut Vec<Action>,
     ) {
         let Some(record) = self.end_lease(lease) else { return };
         let (id, piece, extent) = (record.torrent, record.piece, record.extent);
-        if !record.revoked {
-            self.tell_failed(conn, (piece, extent), ChunkFault::Reject, out);
+        match end {
+            LeaseEnd::Rejected if !record.revoked => {
+                self.on_rejected(conn, id, (piece, extent), out);
+            }
+            LeaseEnd::Closing if !record.revoked => {
+                self.tell_failed(conn, (piece, extent), ChunkFault::Disconnect, out);
+            }
+            // Who revoked it has told why.
+            LeaseEnd::Revoked | LeaseEnd::Rejected | LeaseEnd::Closing => {}
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.dirty.insert(id);
@@ -123,6 +136,28 @@ impl Session {
             // The only one that may fetch it is gone.
             torrent.blame.dismiss_witness(piece, conn);
             self.give_up(id, piece, out);
+        }
+    }
+
+    /// A peer gave a lease back (BEP 6): others are tried first, and it is not asked again at once.
+    fn on_rejected(
+        &mut self,
+        conn: ConnId,
+        id: TorrentId,
+        chunk: (PieceIndex, u32),
+        out: &mut Vec<Action>,
+    ) {
+        self.tell_failed(conn, chunk, ChunkFault::Reject, out);
+        // A choke says by itself that nothing is to be asked.
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.peer_choking) else {
+            return;
+        };
+        state.failures += 1;
+        state.fail_streak += 1;
+        state.refuses_until = self.now + REFUSED * state.fail_streak.min(REFUSED_MAX);
+        let peer = state.peer_id;
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.pieces.mark_tried(chunk.0, chunk.1, peer);
         }
     }
 

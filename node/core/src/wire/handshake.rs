@@ -29,11 +29,12 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Ours: with the extension protocol, without the fast extension.
+    /// Ours: with the extension protocol and the fast extension.
     #[must_use]
     pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Self {
         let mut reserved = [0; 8];
         reserved[EXTENSIONS.0] |= EXTENSIONS.1;
+        reserved[FAST.0] |= FAST.1;
         Self { reserved, info_hash, peer_id }
     }
 

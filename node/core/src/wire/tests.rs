@@ -34,7 +34,7 @@ fn refused(len: u32, id: u8, fault: InvalidMessage) {
 fn handshake_is_laid_out_as_bep_3_says() {
     let bytes = Handshake::new(InfoHash([1; 20]), PeerId([2; 20])).encode();
     assert_eq!(&bytes[..20], b"\x13BitTorrent protocol");
-    assert_eq!(bytes[20..28], [0, 0, 0, 0, 0, 0x10, 0, 0]);
+    assert_eq!(bytes[20..28], [0, 0, 0, 0, 0, 0x10, 0, 4]);
     assert_eq!(bytes[28..48], [1; 20]);
     assert_eq!(bytes[48..], [2; 20]);
 }
@@ -42,7 +42,6 @@ fn handshake_is_laid_out_as_bep_3_says() {
 #[test]
 fn what_both_handshakes_offer_is_agreed_on() {
     let ours = Handshake::new(InfoHash([0; 20]), PeerId([0; 20]));
-    let ours = Handshake { reserved: [0, 0, 0, 0, 0, 0x10, 0, 4], ..ours };
     let offering = |reserved| Handshake { reserved, ..ours };
     let agreed = |reserved| {
         let theirs = offering(reserved);

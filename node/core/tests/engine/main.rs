@@ -7,6 +7,7 @@
     reason = "a test says what went wrong by panicking, and looks for one kind of notice"
 )]
 
+mod foreign;
 mod policies;
 mod world;
 
@@ -94,7 +95,7 @@ fn large_pieces_of_several_contributors_blame_only_the_liar() {
     for _ in 0..3 {
         world.seed(host(4_000_000));
     }
-    let corrupt = world.seed(Host { corrupt: true, upload_bps: 4_000_000 });
+    let corrupt = world.seed(Host { corrupt: true, upload_bps: 4_000_000, ..Host::default() });
     let leech = world.leech(Host::default());
     finish(&mut world, &[leech], 3 * MINUTE);
     let addr = world.addr(corrupt);

@@ -39,7 +39,7 @@ const DECIDES: Hooks = Hooks {
 };
 
 /// Puts a script with these functions in force for the node.
-fn scripted(hooks: Hooks) -> Command {
+pub(crate) fn scripted(hooks: Hooks) -> Command {
     Command::SetChooser(None, Some(Chooser::Consulted(PolicyId(1), hooks)))
 }
 
@@ -424,7 +424,7 @@ fn whoever_is_no_candidate_is_named_with_the_reason() {
     let mut world = World::new(metainfo(8 * MIB, 256 * 1024));
     let pieces = world.metainfo.piece_count() as usize;
     let seeds = [0, 1].map(|_| world.seed(host(100_000)));
-    let liar = world.seed(Host { corrupt: true, upload_bps: 10_000_000 });
+    let liar = world.seed(Host { corrupt: true, ..Host::default() });
     let mut partial = Bitfield::new(pieces);
     partial.set(PieceIndex(0));
     let poor = world.node(host(100_000), Config::default(), partial);

@@ -21,13 +21,13 @@ use shoal_core::{
     session::{
         Action, Event, Identity, Lease, Serving, Session,
         command::{Command, CommandError, Done, Resume},
-        event::{BlockDigest, INCOMING_BIT, MergeDone, Opened, PieceOutcome},
+        event::{BlockDigest, INCOMING_BIT, LeaseEnd, MergeDone, Opened, PieceOutcome},
         fault::CloseCause,
         notice::Notice,
     },
     time::Timestamp,
     tracker::registry::{Registry, RegistryConfig},
-    wire::Message,
+    wire::{Message, Terms},
 };
 
 /// Answers a consultation.
@@ -43,11 +43,13 @@ pub(crate) struct Host {
     pub(crate) upload_bps: u64,
     /// Every block it sends is wrong.
     pub(crate) corrupt: bool,
+    /// It rejects every request, though it does not choke.
+    pub(crate) rejects: bool,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { upload_bps: 10_000_000, corrupt: false }
+        Self { upload_bps: 10_000_000, corrupt: false, rejects: false }
     }
 }
 
@@ -78,6 +80,8 @@ enum Happening {
     Fact(Event),
     /// The next block of a link arrives.
     Block(ConnId),
+    /// What a link has outstanding is rejected.
+    Rejections(ConnId),
 }
 
 pub(crate) struct World {
@@ -89,6 +93,10 @@ pub(crate) struct World {
     registry: Registry,
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) tracker_down: bool,
+    /// What all connections agree on.
+    pub(crate) terms: Terms,
+    /// Every message that a session sent, by the index of its node.
+    pub(crate) said: Vec<(usize, Message)>,
     pub(crate) policy: Option<Policy>,
     pub(crate) advisor: Option<Advisor>,
     /// What policies were told.
@@ -126,6 +134,8 @@ impl World {
             registry: Registry::new(RegistryConfig::default(), 1),
             metainfo,
             tracker_down: false,
+            terms: Terms { fast: true, extended: true },
+            said: Vec::new(),
             policy: None,
             advisor: None,
             reports: Vec::new(),
@@ -285,6 +295,7 @@ impl World {
                 match self.happenings.remove(&id) {
                     Some(Happening::Fact(event)) => self.fact(node, event),
                     Some(Happening::Block(conn)) => self.block(node, conn),
+                    Some(Happening::Rejections(conn)) => self.reject_all(node, conn),
                     None => {}
                 }
             }
@@ -324,18 +335,16 @@ impl World {
                 let Some(link) = self.nodes[node].links.get(&conn) else { return };
                 let (peer, theirs) = (link.peer, link.conn);
                 let peer_id = self.nodes[node].session.identity().peer_id;
-                let event = Event::Dialled { conn: theirs, peer_id, extended: true };
+                let event = Event::Dialled { conn: theirs, peer_id, terms: self.terms };
                 self.later(LATENCY, peer, Happening::Fact(event));
             }
-            Action::Send { conn, message } => self.deliver(node, conn, message),
-            Action::Serve { conn, serving, .. } => {
-                let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
-                let unchoked = serving == Serving::Unchoked;
-                if std::mem::replace(&mut link.serving, unchoked) != unchoked {
-                    let message = if unchoked { Message::Unchoke } else { Message::Choke };
-                    self.deliver(node, conn, message);
-                }
+            Action::Send { conn, message } => {
+                let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
+                assert!(allowed, "{message:?} under {:?}", self.terms);
+                self.said.push((node, message.clone()));
+                self.deliver(node, conn, message);
             }
+            Action::Serve { conn, serving, .. } => self.serve(node, conn, serving),
             Action::Close { conn, .. } => {
                 let Some(link) = self.nodes[node].links.get(&conn) else { return };
                 let (peer, theirs) = (link.peer, link.conn);
@@ -382,6 +391,19 @@ impl World {
         debug_assert!(torrent.is_some() || self.nodes[node].torrent.is_none());
     }
 
+    fn serve(&mut self, node: usize, conn: ConnId, serving: Serving) {
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+        let unchoked = serving == Serving::Unchoked;
+        if std::mem::replace(&mut link.serving, unchoked) == unchoked {
+            return;
+        }
+        let (peer, theirs) = (link.peer, link.conn);
+        self.deliver(node, conn, if unchoked { Message::Unchoke } else { Message::Choke });
+        if !unchoked && self.terms.fast {
+            self.later(LATENCY, peer, Happening::Rejections(theirs));
+        }
+    }
+
     fn consult(&mut self, node: usize, question: &Consultation) {
         let Some(policy) = &mut self.policy else { return };
         let judged = |verdict| Judged { verdict, spent_us: 1 };
@@ -418,7 +440,7 @@ impl World {
         let addr = SocketAddr::new(self.nodes[node].addr.ip(), 40_000);
         let (info_hash, peer_id) =
             (self.metainfo.info_hash, self.nodes[node].session.identity().peer_id);
-        let event = Event::Incoming { conn: theirs, addr, info_hash, peer_id, extended: true };
+        let event = Event::Incoming { conn: theirs, addr, info_hash, peer_id, terms: self.terms };
         self.later(LATENCY, peer, Happening::Fact(event));
     }
 
@@ -439,17 +461,26 @@ impl World {
     fn break_link(&mut self, node: usize, conn: ConnId, cause: CloseCause) {
         let Some(link) = self.nodes[node].links.remove(&conn) else { return };
         for (lease, (_, filled)) in link.leases {
-            let event = Event::LeaseEnded { conn, lease, filled };
+            let event = Event::LeaseEnded { conn, lease, filled, end: LeaseEnd::Closing };
             self.later(Duration::ZERO, node, Happening::Fact(event));
         }
         self.later(Duration::ZERO, node, Happening::Fact(Event::Closed { conn, cause }));
     }
 
     fn grant(&mut self, node: usize, conn: ConnId, lease: Lease) {
-        let Some(link) = self.nodes[node].links.get_mut(&conn) else {
-            let event = Event::LeaseEnded { conn, lease: lease.id, filled: 0 };
+        let Some(link) = self.nodes[node].links.get(&conn) else {
+            let (lease, end) = (lease.id, LeaseEnd::Closing);
+            let event = Event::LeaseEnded { conn, lease, filled: 0, end };
             return self.later(Duration::ZERO, node, Happening::Fact(event));
         };
+        let (peer, theirs) = (link.peer, link.conn);
+        let serving = self.nodes[peer].links.get(&theirs).is_none_or(|link| link.serving);
+        if self.terms.fast && (self.nodes[peer].host.rejects || !serving) {
+            let (lease, end) = (lease.id, LeaseEnd::Rejected);
+            let event = Event::LeaseEnded { conn, lease, filled: 0, end };
+            return self.later(2 * LATENCY, node, Happening::Fact(event));
+        }
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
         link.leases.insert(lease.id, (lease, 0));
         if !std::mem::replace(&mut link.pumping, true) {
             self.pump(node, conn);
@@ -502,10 +533,19 @@ impl World {
         }
     }
 
+    /// The peer of a link answers nothing more.
+    fn reject_all(&mut self, node: usize, conn: ConnId) {
+        let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+        for (lease, (_, filled)) in std::mem::take(&mut link.leases) {
+            let event = Event::LeaseEnded { conn, lease, filled, end: LeaseEnd::Rejected };
+            self.later(Duration::ZERO, node, Happening::Fact(event));
+        }
+    }
+
     fn revoke(&mut self, node: usize, conn: ConnId, lease: LeaseId) {
         let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
         if let Some((_, filled)) = link.leases.remove(&lease) {
-            let event = Event::LeaseEnded { conn, lease, filled };
+            let event = Event::LeaseEnded { conn, lease, filled, end: LeaseEnd::Revoked };
             self.later(Duration::ZERO, node, Happening::Fact(event));
         }
     }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one event among others")]
 
+mod fast;
 mod foreign;
 mod limits;
 mod transfer;
@@ -20,7 +21,7 @@ use shoal_core::{
     config::{BLOCK_LEN, Config},
     ids::{ConnId, InfoHash, LeaseId, PeerId, PieceIndex, TorrentId},
     metainfo::{Content, CreateOptions, Metainfo, NewFile, Pad, Plan},
-    session::{Event, Lease, Serving, fault::CloseCause},
+    session::{Event, Lease, Serving, event::LeaseEnd, fault::CloseCause},
     wire::{Handshake, Message, message},
 };
 use tokio::sync::mpsc;
@@ -32,6 +33,10 @@ use super::{
 use crate::clock::Clock;
 
 const TORRENT: TorrentId = TorrentId(7);
+/// Reserved bytes of a peer that speaks the extension protocol.
+const PLAIN: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0];
+/// Those of one that speaks the fast extension too.
+const FAST: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 4];
 const PIECE_LEN: u32 = 64 * 1024;
 /// Nothing in a test takes as long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,10 +71,19 @@ impl Data {
     }
 
     fn of(content: Content, bytes: Vec<u8>) -> Arc<Self> {
+        Self::cut(content, bytes, PIECE_LEN)
+    }
+
+    /// One file in pieces of `piece_len` bytes.
+    fn of_pieces(len: usize, piece_len: u32) -> Arc<Self> {
+        Self::cut(Content::Single { len: len as u64 }, content(len), piece_len)
+    }
+
+    fn cut(content: Content, bytes: Vec<u8>, piece_len: u32) -> Arc<Self> {
         let plan = Plan::new(CreateOptions {
             name: "data".to_owned(),
             content,
-            piece_len: Some(PIECE_LEN),
+            piece_len: Some(piece_len),
             pad: Pad::Always,
             private: false,
             trackers: Vec::new(),
@@ -293,9 +307,20 @@ impl Party {
 
     /// How much of a lease was filled when it ended.
     async fn ended(&mut self, wanted: LeaseId) -> u32 {
+        self.ended_by(wanted).await.0
+    }
+
+    /// The same, where the peer rejected it.
+    async fn rejected(&mut self, wanted: LeaseId) -> u32 {
+        let (filled, end) = self.ended_by(wanted).await;
+        assert_eq!(end, LeaseEnd::Rejected);
+        filled
+    }
+
+    async fn ended_by(&mut self, wanted: LeaseId) -> (u32, LeaseEnd) {
         let pick = |event: &NetEvent| match event {
-            NetEvent::LeaseEnded { lease, buffer, .. } if *lease == wanted => {
-                Some(buffer.filled_bytes())
+            NetEvent::LeaseEnded { lease, buffer, end, .. } if *lease == wanted => {
+                Some((buffer.filled_bytes(), *end))
             }
             _ => None,
         };
@@ -333,8 +358,14 @@ struct Script {
 impl Script {
     /// Dials a node and shakes hands, as far as the node is to answer.
     fn dial(addr: SocketAddr, info_hash: InfoHash) -> Self {
+        Self::dial_with(addr, info_hash, PLAIN)
+    }
+
+    /// As one that offers this.
+    fn dial_with(addr: SocketAddr, info_hash: InfoHash, reserved: [u8; 8]) -> Self {
         let mut script = Self::connect(addr);
-        script.bytes(&Handshake::new(info_hash, PeerId([9; 20])).encode());
+        let handshake = Handshake { reserved, ..Handshake::new(info_hash, PeerId([9; 20])) };
+        script.bytes(&handshake.encode());
         script
     }
 
@@ -393,7 +424,18 @@ impl Script {
 
 /// A node and a scripted peer of it, connected.
 async fn scripted(data: &Arc<Data>, party: &mut Party, swarm: &Arc<Swarm>) -> (Script, ConnId) {
-    let mut script = Script::dial(party.net.local_addr(), data.metainfo.info_hash);
+    scripted_with(data, party, swarm, PLAIN).await
+}
+
+/// The same, of a peer that offers this.
+async fn scripted_with(
+    data: &Arc<Data>,
+    party: &mut Party,
+    swarm: &Arc<Swarm>,
+    reserved: [u8; 8],
+) -> (Script, ConnId) {
+    let addr = party.net.local_addr();
+    let mut script = Script::dial_with(addr, data.metainfo.info_hash, reserved);
     let (conn, ..) = party.incoming().await;
     party.net.accept(conn, Arc::clone(swarm));
     let theirs = Handshake::decode(&script.read(68).try_into().unwrap()).unwrap();

@@ -102,17 +102,19 @@ async fn only_served_pieces_are_served_and_only_while_unchoked() {
     let (mut seeder, up, full, mut leecher, conn, swarm) = pair(&data).await;
     full.served.clear(PieceIndex(0));
     let missing = leecher.grant(conn, &swarm, 0, BLOCK_LEN);
+    assert_eq!(leecher.rejected(missing).await, 0);
     let there = leecher.grant(conn, &swarm, 1, BLOCK_LEN);
     assert!(leecher.received(there).await == data.piece(1));
     seeder.net.serve(up, Serving::Choked, 1 << 20);
     leecher.message(&Message::Choke).await;
-    // Choked: nothing is asked for, and the session takes its leases back.
+    // Choked: nothing is asked for.
     let choked = leecher.grant(conn, &swarm, 2, BLOCK_LEN);
-    leecher.net.revoke(conn, missing);
-    assert_eq!(leecher.ended(missing).await, 0);
+    assert_eq!(leecher.rejected(choked).await, 0);
     full.served.set(PieceIndex(0));
     seeder.net.serve(up, Serving::Unchoked, 1 << 20);
-    assert!(leecher.received(choked).await == data.piece(2));
+    leecher.message(&Message::Unchoke).await;
+    let again = leecher.grant(conn, &swarm, 0, BLOCK_LEN);
+    assert!(leecher.received(again).await == data.piece(0));
     leecher.net.close(conn, CloseCause::Shutdown);
     assert_eq!(seeder.closed().await, CloseCause::Remote);
 }
@@ -179,12 +181,11 @@ async fn a_changed_file_is_reported_once_and_not_served() {
     };
     let found = seeder.until(pick).await.0;
     assert_eq!(found, (PieceIndex(2), "data changed".to_owned()));
+    assert_eq!(leecher.rejected(lease).await, 0);
     full.served.clear(PieceIndex(2));
     *data.refusal.lock().unwrap() = None;
     let other = leecher.grant(conn, &swarm, 3, BLOCK_LEN);
     assert!(leecher.received(other).await == data.piece(3));
-    leecher.net.revoke(conn, lease);
-    assert_eq!(leecher.ended(lease).await, 0);
 }
 
 #[tokio::test]

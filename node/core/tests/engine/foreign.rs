@@ -1,0 +1,140 @@
+//! What the engine owes to clients that are not ours: each test names a rule that they enforce.
+
+use shoal_core::{
+    bitfield::Bitfield,
+    policy::{ChunkFault, Happening},
+    wire::Terms,
+};
+
+use super::*;
+
+/// The first two messages of each node that say anything, by index of the node.
+fn opening(world: &World, node: usize) -> Vec<&Message> {
+    world.said.iter().filter(|(by, _)| *by == node).map(|(_, message)| message).take(2).collect()
+}
+
+fn is_hello(message: &Message) -> bool {
+    matches!(message, Message::Extended { id: 0, .. })
+}
+
+#[test]
+fn what_is_had_is_told_before_anything_else_and_shortly_where_fast_is_spoken() {
+    let cases = [
+        (Terms { fast: true, extended: true }, Message::HaveAll, Some(Message::HaveNone)),
+        (Terms { fast: false, extended: true }, Message::Bitfield(vec![0xf0]), None),
+    ];
+    for (terms, full, empty) in cases {
+        let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+        world.terms = terms;
+        let seed = world.seed(Host::default());
+        let leech = world.leech(Host::default());
+        finish(&mut world, &[leech], MINUTE);
+        let said = opening(&world, seed);
+        assert!(*said[0] == full && is_hello(said[1]), "{said:?}");
+        let said = opening(&world, leech.0);
+        match &empty {
+            Some(empty) => assert!(said[0] == empty && is_hello(said[1]), "{said:?}"),
+            None => assert!(is_hello(said[0]), "{said:?}"),
+        }
+    }
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let partial = world.node(Host::default(), Config::default(), bits(4, [1, 3]));
+    let torrent = world.torrent(partial);
+    world.ask(partial, Command::ConnectTracker(torrent)).unwrap();
+    world.leech(Host::default());
+    assert!(world.run(MINUTE, |world| world.said.len() > 6));
+    // Spare bits are clear.
+    let said = opening(&world, partial);
+    assert!(*said[0] == Message::Bitfield(vec![0b0101_0000]) && is_hello(said[1]), "{said:?}");
+}
+
+#[test]
+fn nothing_of_an_extension_is_said_to_a_peer_without_it() {
+    let both = [false, true];
+    for (fast, extended) in both.into_iter().flat_map(|fast| both.map(|other| (fast, other))) {
+        let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+        world.terms = Terms { fast, extended };
+        world.seed(Host::default());
+        let leeches = [world.leech(Host::default()), world.leech(Host::default())];
+        // The world asserts of every message that it was agreed on.
+        finish(&mut world, &leeches, MINUTE);
+    }
+}
+
+#[test]
+fn an_extended_message_of_a_peer_that_did_not_offer_the_protocol_changes_nothing() {
+    let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+    world.terms = Terms { fast: true, extended: false };
+    let seed = world.seed(host(100_000));
+    let (leech, job) = world.leech(Host::default());
+    assert!(world.run(MINUTE, |world| world.session(leech).torrents()[0].peers == 1));
+    let payload = b"d1:md5:shoali1ee5:shoald1:vi1ee1:v4:evile".to_vec();
+    world.say(seed, leech, Message::Extended { id: 0, payload });
+    finish(&mut world, &[(leech, job)], 2 * MINUTE);
+    assert!(world.said.iter().all(|(_, message)| !matches!(message, Message::Extended { .. })));
+}
+
+#[test]
+fn a_peer_that_rejects_is_not_asked_at_the_speed_of_the_network_and_others_serve() {
+    let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+    world.seed(Host { rejects: true, ..Host::default() });
+    let leech = world.leech(Host::default());
+    world.run(20 * Duration::from_secs(1), |_| false);
+    let grants = world.trace.iter().filter(|line| line.contains("LeaseEnded")).count();
+    assert!((3..12).contains(&grants), "{grants} leases in 20 s");
+    world.seed(Host::default());
+    finish(&mut world, &[leech], MINUTE);
+}
+
+#[test]
+fn a_rejection_is_told_to_the_policy_at_once() {
+    let mut world = World::new(metainfo(4 * MIB, 512 * 1024));
+    world.seed(Host { rejects: true, ..Host::default() });
+    let (leech, _) = world.leech(Host::default());
+    let hooks = shoal_core::policy::Hooks { chunk_failed: true, ..Default::default() };
+    world.command(leech, policies::scripted(hooks));
+    let rejected = |world: &World| {
+        world.reports.iter().any(|report| {
+            matches!(report.what, Happening::ChunkFailed { fault: ChunkFault::Reject, .. })
+        })
+    };
+    assert!(world.run(Duration::from_secs(2), rejected));
+}
+
+#[test]
+fn a_choke_keeps_the_leases_of_a_fast_peer_and_ends_those_of_others() {
+    for fast in [true, false] {
+        let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+        world.terms.fast = fast;
+        let seed = world.seed(host(200_000));
+        let leech = world.leech(Host::default());
+        let begun = |world: &World| world.trace.iter().any(|line| line.contains("LeaseProgress"));
+        assert!(world.run(MINUTE, begun));
+        world.say(seed, leech.0, Message::Choke);
+        world.run(Duration::from_secs(1), |_| false);
+        let ended = world.trace.iter().any(|line| line.contains("LeaseEnded"));
+        assert_eq!(ended, !fast);
+        world.say(seed, leech.0, Message::Unchoke);
+        finish(&mut world, &[leech], MINUTE);
+    }
+}
+
+#[test]
+fn have_all_tells_of_every_piece_and_have_none_takes_none_back() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    world.tracker_down = true;
+    let other = world.node(host(1), Config::default(), Bitfield::new(4));
+    let (leech, job) = world.leech(Host::default());
+    let (torrent, addr) = (world.torrent(leech), world.addr(other));
+    world.ask(leech, Command::ConnectPeer(torrent, addr)).unwrap();
+    let interested = |world: &World| {
+        let said = world.said.iter().filter(|(by, _)| *by == leech).map(|(_, said)| said);
+        said.filter(|said| matches!(said, Message::Interested | Message::NotInterested)).count()
+    };
+    assert_eq!(interested(&world), 0);
+    world.say(other, leech, Message::HaveAll);
+    world.say(other, leech, Message::HaveNone);
+    world.run(Duration::from_secs(1), |_| false);
+    assert_eq!(interested(&world), 1);
+    assert!(world.session(leech).job(job).unwrap().ended.is_none());
+}
