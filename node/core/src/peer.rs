@@ -58,6 +58,10 @@ pub struct Conn {
     pub peer_choking: bool,
     /// It wants something.
     pub peer_interested: bool,
+    /// It said that it wants nothing, whatever we have (BEP 21).
+    pub upload_only: bool,
+    /// We said that of us.
+    pub told_upload_only: bool,
     /// It told what it has, or began to.
     pub told_pieces: bool,
     /// What it has.
@@ -155,6 +159,8 @@ impl Conn {
             am_interested: false,
             peer_choking: true,
             peer_interested: false,
+            upload_only: false,
+            told_upload_only: false,
             told_pieces: false,
             have: Bitfield::new(pieces),
             interesting: 0,

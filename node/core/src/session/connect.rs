@@ -201,13 +201,7 @@ impl Session {
         let message = opening(torrent.have(), terms);
         out.extend(message.map(|message| Action::Send { conn, message }));
         self.conns.insert(conn, state);
-        if terms.extended {
-            let payload = self.our_handshake(addr).encode();
-            out.push(Action::Send {
-                conn,
-                message: Message::Extended { id: HANDSHAKE_ID, payload },
-            });
-        }
+        self.say_hello(conn, out);
         self.serve(conn, out);
         self.adopt_report(conn);
         notify(out, Notice::PeerConnected(self.news(conn, String::new())));
@@ -225,7 +219,28 @@ impl Session {
         out.push(Action::Serve { conn, serving, request_len_max });
     }
 
-    fn our_handshake(&self, addr: SocketAddr) -> ExtendedHandshake {
+    /// Sends our extended handshake, where the peer takes one.
+    fn say_hello(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| state.terms.extended) else {
+            return;
+        };
+        let complete = self.torrents.get(&state.torrent).is_some_and(|t| t.is_complete());
+        state.told_upload_only = complete;
+        let addr = state.addr;
+        let hello = self.our_handshake(addr, complete);
+        let message = Message::Extended { id: HANDSHAKE_ID, payload: hello.encode() };
+        out.push(Action::Send { conn, message });
+    }
+
+    /// Tells a peer that we want nothing any more (BEP 21): by another handshake, for the message
+    /// that others have for it is in no BEP.
+    pub(super) fn tell_upload_only(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        if self.conns.get(&conn).is_some_and(|state| !state.told_upload_only) {
+            self.say_hello(conn, out);
+        }
+    }
+
+    fn our_handshake(&self, addr: SocketAddr, upload_only: bool) -> ExtendedHandshake {
         ExtendedHandshake {
             shoal_id: Some(SHOAL_ID),
             shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
@@ -233,6 +248,7 @@ impl Session {
             port: Some(self.identity.listen_port),
             reqq: Some(self.config.requests_served_max),
             your_ip: Some(addr.ip()),
+            upload_only: upload_only.then_some(true),
         }
     }
 

@@ -175,6 +175,9 @@ impl Session {
         if !hello.client.is_empty() {
             state.client = hello.client.as_str().into();
         }
+        if let Some(upload_only) = hello.upload_only {
+            state.upload_only = upload_only;
+        }
         if let Some(reqq) = hello.reqq {
             state.requests_max = reqq;
         }

@@ -294,7 +294,9 @@ impl Session {
         notify(out, Notice::TorrentChanged(id));
         self.update_interests(id, out);
         for conn in self.torrents[&id].conns.clone() {
-            self.part_if_both_complete(conn, out);
+            if !self.part_if_both_complete(conn, out) {
+                self.tell_upload_only(conn, out);
+            }
         }
         self.dirty.insert(id);
     }

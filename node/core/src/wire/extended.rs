@@ -1,4 +1,4 @@
-//! The extended handshake (BEP 10) and the messages of the extension `shoal` (§8 of the design).
+//! The extended handshake (BEP 10, with `upload_only` of BEP 21) and the messages of the extension `shoal` (§8 of the design).
 //!
 //! Unknown keys and types are ignored, texts are cleaned. Never here: what is done with them.
 
@@ -32,6 +32,8 @@ pub struct ExtendedHandshake {
     pub reqq: Option<u32>,
     /// The address under which the sender sees the receiver.
     pub your_ip: Option<IpAddr>,
+    /// The sender wants nothing, whatever the receiver has (BEP 21).
+    pub upload_only: Option<bool>,
 }
 
 /// The key `shoal` of an extended handshake.
@@ -85,6 +87,8 @@ impl ExtendedHandshake {
         }
         entries.extend(self.port.map(|port| ("p", Item::from(u32::from(port)))));
         entries.extend(self.reqq.map(|reqq| ("reqq", Item::from(reqq))));
+        let upload_only = self.upload_only.map(|only| Item::from(u32::from(only)));
+        entries.extend(upload_only.map(|only| ("upload_only", only)));
         entries.extend(self.your_ip.map(|ip| ("yourip", Item::from(ip_bytes(ip)))));
         entries.extend(self.shoal.map(|offer| {
             let version = ("v", Item::from(offer.version));
@@ -112,6 +116,7 @@ impl ExtendedHandshake {
             port: port.filter(|port| *port != 0),
             reqq: unsigned(dict, "reqq").map(|reqq| clamp(reqq, 1)),
             your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip_of),
+            upload_only: unsigned(dict, "upload_only").map(|only| only != 0),
         })
     }
 }

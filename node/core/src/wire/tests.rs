@@ -244,6 +244,7 @@ fn full_handshake() -> ExtendedHandshake {
         port: Some(7000),
         reqq: Some(2000),
         your_ip: Some("2001:db8::1".parse().unwrap()),
+        upload_only: Some(true),
     }
 }
 
@@ -260,7 +261,7 @@ fn extended_handshake_has_the_keys_of_the_design() {
     let handshake = ExtendedHandshake { client: "shoal".into(), ..full_handshake() };
     let handshake = ExtendedHandshake { your_ip: Some([10, 0, 0, 2].into()), ..handshake };
     let expected = b"d1:md5:shoali1ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee\
-        1:v5:shoal6:yourip4:\x0a\x00\x00\x02e";
+        11:upload_onlyi1e1:v5:shoal6:yourip4:\x0a\x00\x00\x02e";
     assert_eq!(handshake.encode(), expected);
 }
 
@@ -275,6 +276,7 @@ fn foreign_extended_handshake_is_read_for_what_it_has() {
         (read.client.as_str(), read.port, read.reqq),
         ("Transmission 3.00", Some(51413), Some(512))
     );
+    assert_eq!(read.upload_only, Some(true));
     assert_eq!(ExtendedHandshake::decode(b"de"), Ok(ExtendedHandshake::default()));
 }
 
@@ -291,6 +293,9 @@ fn extended_handshake_out_of_range_counts_as_absent() {
     assert_eq!(read(b"d5:shoald6:maxreqi5e1:vi1eee").shoal.unwrap().request_len_max, BLOCK_LEN);
     assert_eq!(read(b"d5:shoald1:vi0eee").shoal, None);
     assert_eq!(read(b"d6:yourip3:abce").your_ip, None::<IpAddr>);
+    assert_eq!(read(b"d11:upload_onlyi0ee").upload_only, Some(false));
+    assert_eq!(read(b"d11:upload_onlyi7ee").upload_only, Some(true));
+    assert_eq!(read(b"d11:upload_only1:1e").upload_only, None);
     assert!(ExtendedHandshake::decode(b"le").is_err());
     assert!(ExtendedHandshake::decode(b"").is_err());
 }
@@ -418,7 +423,7 @@ proptest! {
     #[test]
     fn any_known_keys_are_survived(
         entries in prop::collection::btree_map(
-            prop::sample::select(vec!["m", "v", "p", "reqq", "yourip", "shoal", "t", "n", "labels"]),
+            prop::sample::select(vec!["m", "v", "p", "reqq", "yourip", "upload_only", "shoal", "t", "n", "labels"]),
             prop_oneof![
                 any::<i64>().prop_map(|n| format!("i{n}e")),
                 any::<String>().prop_map(|s| format!("{}:{s}", s.len())),

@@ -3,7 +3,7 @@
 use shoal_core::{
     bitfield::Bitfield,
     policy::{ChunkFault, Happening},
-    wire::Terms,
+    wire::{ExtendedHandshake, Terms},
 };
 
 use super::*;
@@ -137,4 +137,60 @@ fn have_all_tells_of_every_piece_and_have_none_takes_none_back() {
     world.run(Duration::from_secs(1), |_| false);
     assert_eq!(interested(&world), 1);
     assert!(world.session(leech).job(job).unwrap().ended.is_none());
+}
+
+/// What the extended handshakes of a node say of `upload_only`, in order.
+fn upload_only(world: &World, node: usize) -> Vec<Option<bool>> {
+    let said = world.said.iter().filter(|(by, _)| *by == node);
+    let hellos = said.filter_map(|(_, message)| match message {
+        Message::Extended { id: 0, payload } => Some(ExtendedHandshake::decode(payload).unwrap()),
+        _ => None,
+    });
+    hellos.map(|hello| hello.upload_only).collect()
+}
+
+#[test]
+fn a_node_says_upload_only_once_it_is_complete_to_those_that_stay() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(host(500_000));
+    let idle = world.node(Host::default(), Config::default(), Bitfield::new(4));
+    let leech = world.leech(host(1));
+    world.run(Duration::from_secs(1), |_| false);
+    let (torrent, addr) = (world.torrent(leech.0), world.addr(idle));
+    world.ask(leech.0, Command::ConnectPeer(torrent, addr)).unwrap();
+    finish(&mut world, &[leech], MINUTE);
+    world.run(Duration::from_secs(1), |_| false);
+    assert!(upload_only(&world, seed).iter().all(|said| *said == Some(true)));
+    // To both while it was incomplete; to the one that is incomplete when it was done.
+    assert_eq!(upload_only(&world, leech.0).last(), Some(&Some(true)));
+    assert!(upload_only(&world, leech.0)[..2].iter().all(Option::is_none));
+    assert!(upload_only(&world, idle).iter().all(Option::is_none));
+}
+
+#[test]
+fn seeds_part_from_seeds_without_penalty_and_not_from_an_upload_only_peer_that_lacks_something() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    let seed = world.seed(Host::default());
+    let partial = world.node(Host::default(), Config::default(), bits(4, [0, 1, 2]));
+    let (torrent, addr) = (world.torrent(partial), world.addr(seed));
+    world.ask(partial, Command::ConnectPeer(torrent, addr)).unwrap();
+    let hello = ExtendedHandshake { upload_only: Some(true), ..ExtendedHandshake::default() };
+    world.say(partial, seed, Message::Extended { id: 0, payload: hello.encode() });
+    world.run(Duration::from_secs(5), |_| false);
+    let ended = |world: &World| {
+        let ended = world.notices(seed).iter().filter_map(|notice| match notice {
+            Notice::PeerDisconnected(news) => Some(news.reason.clone()),
+            _ => None,
+        });
+        ended.collect::<Vec<_>>()
+    };
+    assert!(ended(&world).is_empty());
+    world.say(partial, seed, Message::Have(PieceIndex(3)));
+    world.run(Duration::from_secs(1), |_| false);
+    assert_eq!(ended(&world), [CloseCause::BothComplete.to_string()]);
+    // Nothing is held against it: it is served again.
+    let job = world.download(partial, false);
+    finish(&mut world, &[(partial, job)], MINUTE);
+    let penalty = |n: &Notice| matches!(n, Notice::PeerCharged(_) | Notice::PeerBanned(_));
+    assert!(!world.notices(seed).iter().chain(world.notices(partial)).any(penalty));
 }
