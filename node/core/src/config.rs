@@ -74,6 +74,16 @@ pub const CANDIDATES_MAX: usize = 256;
 /// The largest window of a policy's chunk order, pieces: what one decision may look at.
 pub const ORDER_WINDOW_MAX: u32 = 256;
 
+/// Whose requests are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unchoke {
+    /// Everybody's: a fleet has nothing to trade.
+    #[default]
+    All,
+    /// Those of so many peers of each torrent, by order of rate (BEP 3 §choking).
+    Slots(u32),
+}
+
 /// Tunables of a session. `Default` is the truth.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -89,6 +99,8 @@ pub struct Config {
     pub peers_per_torrent_max: usize,
     /// Requests that one peer may have outstanding with us (`reqq`; default 2 000).
     pub requests_served_max: u32,
+    /// Whose requests are served (default: everybody's).
+    pub unchoke: Unchoke,
     /// Silence of a peer with requests out before it is snubbed (default 20 s).
     pub snub_after: Duration,
     /// Least age of a lease before a slow holder may lose it (default 4 s).
@@ -114,6 +126,7 @@ impl Default for Config {
             buffer_budget_bytes: 64 * MIB,
             peers_per_torrent_max: 2000,
             requests_served_max: 2000,
+            unchoke: Unchoke::All,
             snub_after: Duration::from_secs(20),
             take_over_after: Duration::from_secs(4),
             idle_timeout: Duration::from_secs(180),

@@ -52,6 +52,12 @@ pub struct Conn {
     pub last_heard: Timestamp,
     /// We choke it.
     pub am_choking: bool,
+    /// When we last choked or unchoked it; none: it is as it was from the start.
+    pub choke_flipped: Option<Timestamp>,
+    /// It has the optimistic slot, since then.
+    pub optimistic: Option<Timestamp>,
+    /// The rate by which upload slots are given, bytes a second.
+    pub order_bps: u64,
     /// We told it that we want something.
     pub am_interested: bool,
     /// It chokes us.
@@ -156,6 +162,9 @@ impl Conn {
             since: now,
             last_heard: now,
             am_choking: true,
+            choke_flipped: None,
+            optimistic: None,
+            order_bps: 0,
             am_interested: false,
             peer_choking: true,
             peer_interested: false,

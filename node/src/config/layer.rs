@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, pairs};
+use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking, pairs};
 
 /// What every node can be told. In the file: the keys outside any table.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -108,6 +108,10 @@ pub struct PeerLayer {
     /// Most bytes a second that the node receives from peers, as 512KiB; 0 = no limit [default: 0]
     #[arg(long, value_name = "RATE")]
     pub download_limit: Option<ByteRate>,
+    /// Whose requests are served: all, or so many peers of each torrent, by order of their rates
+    /// [default: all]
+    #[arg(long, value_name = "all|N")]
+    pub unchoke: Option<Unchoking>,
     /// Parameter of the policy; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     #[serde(deserialize_with = "pairs")]
@@ -165,6 +169,7 @@ layer!(PeerLayer {
     buffer_budget,
     upload_limit,
     download_limit,
+    unchoke,
     set,
     label,
 });

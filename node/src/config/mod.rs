@@ -23,7 +23,7 @@ use shoal_core::{
 
 pub use env::Env;
 use layer::{CommonLayer, Layer as _, PeerLayer, TrackerLayer};
-use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size};
+use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking};
 
 /// The least buffer budget, bytes: four extents of the largest size.
 pub const BUFFER_BUDGET_MIN: u64 = 4 << 20;
@@ -109,6 +109,8 @@ pub struct PeerConfig {
     pub upload_limit: ByteRate,
     /// Bytes received from peers, a second.
     pub download_limit: ByteRate,
+    /// Whose requests are served.
+    pub unchoke: Unchoking,
     /// Parameters of the policy.
     pub set: BTreeMap<String, String>,
     /// Labels of the peer.
@@ -181,6 +183,7 @@ impl PeerConfig {
             buffer_budget: Size(core.buffer_budget_bytes),
             upload_limit: ByteRate(0),
             download_limit: ByteRate(0),
+            unchoke: Unchoking(core.unchoke),
             set: BTreeMap::new(),
             label: Labels::new(),
         }
@@ -194,6 +197,7 @@ impl PeerConfig {
             connections_per_torrent_max: self.connections_per_torrent,
             half_open_max: self.half_open,
             buffer_budget_bytes: self.buffer_budget.0,
+            unchoke: self.unchoke.0,
             ..Config::default()
         }
     }
@@ -307,6 +311,7 @@ impl PeerConfig {
             buffer_budget: layer.buffer_budget.unwrap_or(base.buffer_budget),
             upload_limit: layer.upload_limit.unwrap_or(base.upload_limit),
             download_limit: layer.download_limit.unwrap_or(base.download_limit),
+            unchoke: layer.unchoke.unwrap_or(base.unchoke),
             set: table(layer.set),
             label: table(layer.label),
         }

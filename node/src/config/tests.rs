@@ -1,5 +1,7 @@
 //! Precedence, unknown keys, and what is refused.
 
+use shoal_core::config::Unchoke;
+
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> Env {
@@ -100,6 +102,18 @@ fn rates_are_limited_by_flag_variable_or_file_and_unlimited_by_default() {
 }
 
 #[test]
+fn everybody_is_unchoked_unless_slots_are_named() {
+    let unchoke = |text: &str| peer(text).map(|peer| peer.core().unchoke);
+    assert_eq!(unchoke(""), Ok(Unchoke::All));
+    assert_eq!(unchoke("unchoke = 'all'"), Ok(Unchoke::All));
+    assert_eq!(unchoke("unchoke = '4'"), Ok(Unchoke::Slots(4)));
+    let layer: PeerLayer = env::layer(&env(&[("SHOAL_UNCHOKE", "7")])).unwrap();
+    assert_eq!(layer.unchoke, Some(Unchoking(Unchoke::Slots(7))));
+    let error = parse_file(Path::new("shoal.toml"), "[peer]\nunchoke = '0'").unwrap_err();
+    assert!(error.to_string().starts_with("shoal.toml:2: '0' is neither 'all'"), "{error}");
+}
+
+#[test]
 fn the_control_surface_stays_on_loopback_and_in_short_paths() {
     let control = |text: &str| {
         let text = format!("state-dir = '/s'\ncontrol = ['{text}']\n[tracker]");
@@ -131,7 +145,7 @@ fn the_state_of_the_two_roles_lies_apart() {
 fn what_is_printed_can_be_read() {
     let text = "state-dir = '/s'\nadvertise = '10.0.0.1'\n[tracker]\n[peer]\nseed = ['a.torrent=b']\n\
                 label = { zone = 'a' }\nset = { x = '1' }\npolicy = 'p.lua'\nchunks = '/c'\n\
-                upload-limit = '20MB'";
+                upload-limit = '20MB'\nunchoke = '4'";
     let config = NodeConfig::resolve(file(text), &Env::new()).unwrap();
     let again = NodeConfig::resolve(file(&config.to_toml().unwrap()), &Env::new()).unwrap();
     assert_eq!(config, again);

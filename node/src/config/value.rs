@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use shoal_core::config::Unchoke;
 
 /// A text that is not what it should be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -130,6 +131,34 @@ impl fmt::Display for SeedSpec {
     }
 }
 
+/// Whose requests are served: `all`, or those of so many peers of each torrent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Unchoking(pub Unchoke);
+
+impl FromStr for Unchoking {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let slots = match text {
+            "all" => return Ok(Self(Unchoke::All)),
+            slots => slots.parse().ok().filter(|slots| *slots > 0),
+        };
+        let slots = slots.ok_or_else(|| {
+            BadValue(format!("'{text}' is neither 'all' nor a number of peers above 0"))
+        })?;
+        Ok(Self(Unchoke::Slots(slots)))
+    }
+}
+
+impl fmt::Display for Unchoking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unchoke::All => f.write_str("all"),
+            Unchoke::Slots(slots) => slots.fmt(f),
+        }
+    }
+}
+
 /// A key and its value: `zone=a`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pair {
@@ -179,7 +208,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Size, ByteRate, ControlAddr, SeedSpec);
+as_text!(Size, ByteRate, Unchoking, ControlAddr, SeedSpec);
 
 /// Reads pairs from a TOML table: `label = { zone = "a" }`.
 pub(super) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
@@ -219,6 +248,20 @@ mod tests {
         for bad in ["fast", "", "20Mbit", "20MB/min", "-1"] {
             let error = bad.parse::<ByteRate>().unwrap_err().to_string();
             assert!(error.contains("bytes a second"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn who_is_unchoked_prints_as_it_is_read() {
+        for (text, expected) in
+            [("all", Unchoke::All), ("1", Unchoke::Slots(1)), ("4", Unchoke::Slots(4))]
+        {
+            assert_eq!(text.parse(), Ok(Unchoking(expected)), "{text}");
+            assert_eq!(Unchoking(expected).to_string(), text);
+        }
+        for bad in ["0", "", "-1", "slots", "4294967296"] {
+            let error = bad.parse::<Unchoking>().unwrap_err().to_string();
+            assert!(error.contains("above 0"), "{bad}: {error}");
         }
     }
 

@@ -64,6 +64,7 @@ impl Session {
             torrent.rate_in.tick(self.now);
             torrent.rate_out.tick(self.now);
             self.rescue(id, out);
+            self.rechoke(id, out);
             self.choose_blind(id);
             self.tell_tick(id, out);
             self.dirty.insert(id);

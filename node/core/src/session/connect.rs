@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
-    config::{Config, FOREIGN_REQUEST_LEN_MAX, SHOAL_REQUEST_LEN_MAX},
+    config::{Config, FOREIGN_REQUEST_LEN_MAX, SHOAL_REQUEST_LEN_MAX, Unchoke},
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     policy::ChunkFault,
@@ -193,7 +193,7 @@ impl Session {
         let pieces = torrent.metainfo.piece_count() as usize;
         let mut state = Conn::new(conn, id, addr, origin, peer_id, pieces, self.now);
         state.terms = terms;
-        state.am_choking = false;
+        state.am_choking = self.config.unchoke != Unchoke::All;
         torrent.conns.push(conn);
         if origin != Origin::Incoming {
             torrent.book.connected(addr, conn);

@@ -5,12 +5,14 @@
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
 //! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
-//! it), [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
+//! it), [`choke`] (who is served), [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`]
+//! (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
 mod assign;
 mod blind;
+mod choke;
 mod clockwork;
 pub mod command;
 mod connect;

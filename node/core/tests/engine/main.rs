@@ -9,6 +9,7 @@
 
 mod foreign;
 mod policies;
+mod unchoking;
 mod world;
 
 use std::time::Duration;
