@@ -2,6 +2,7 @@
 
 use shoal_core::{
     bitfield::Bitfield,
+    config::BLOCK_LEN,
     policy::{ChunkFault, Happening},
     wire::{ExtendedHandshake, Terms},
 };
@@ -193,4 +194,75 @@ fn seeds_part_from_seeds_without_penalty_and_not_from_an_upload_only_peer_that_l
     finish(&mut world, &[(partial, job)], MINUTE);
     let penalty = |n: &Notice| matches!(n, Notice::PeerCharged(_) | Notice::PeerBanned(_));
     assert!(!world.notices(seed).iter().chain(world.notices(partial)).any(penalty));
+}
+
+#[test]
+fn a_foreign_peer_is_asked_for_16_kib_at_a_time_and_as_many_requests_as_it_takes() {
+    // Without a word of it 250 requests, else what the peer says.
+    for (reqq, expected) in [(None, 250), (Some(7), 7), (Some(2000), 2000)] {
+        let mut world = World::new(metainfo(8 * MIB, 1024 * 1024));
+        // Our own extended handshake is left out: the peer is a stranger.
+        world.terms = Terms { fast: true, extended: reqq.is_some() };
+        world.foreign = true;
+        let seed = world.seed(host(2_000_000));
+        let leech = world.leech(Host::default());
+        assert!(world.run(MINUTE, |world| world.session(leech.0).torrents()[0].peers == 1));
+        if reqq.is_some() {
+            let hello = ExtendedHandshake { reqq, ..ExtendedHandshake::default() };
+            world.say(seed, leech.0, Message::Extended { id: 0, payload: hello.encode() });
+            world.run(Duration::from_millis(10), |_| false);
+            world.granted.clear();
+        }
+        finish(&mut world, &[leech], MINUTE);
+        assert!(!world.granted.is_empty());
+        for (_, _, lease) in &world.granted {
+            assert_eq!((lease.request_len, lease.requests_max), (BLOCK_LEN, expected));
+            assert_eq!(lease.offset % BLOCK_LEN, 0, "{lease:?}");
+        }
+    }
+}
+
+#[test]
+fn our_extended_handshake_is_small_and_tells_how_many_requests_are_kept() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    world.seed(Host::default());
+    let leech = world.leech(Host::default());
+    finish(&mut world, &[leech], MINUTE);
+    let hellos = world.said.iter().filter(|(_, message)| is_hello(message));
+    let mut count = 0;
+    for (_, message) in hellos {
+        let Message::Extended { payload, .. } = message else { continue };
+        assert!(payload.len() < 1000, "{} bytes", payload.len());
+        assert_eq!(ExtendedHandshake::decode(payload).unwrap().reqq, Some(2000));
+        count += 1;
+    }
+    assert!(count >= 2);
+}
+
+#[test]
+fn what_is_asked_of_a_peer_that_cannot_say_no_runs_into_a_timer() {
+    let mut world = World::new(metainfo(2 * MIB, 512 * 1024));
+    world.terms.fast = false;
+    // It drops every request without a word.
+    let silent = world.seed(host(1));
+    let leech = world.leech(Host::default());
+    let holds = |world: &World| world.granted.iter().any(|(_, peer, _)| *peer == silent);
+    assert!(world.run(MINUTE, holds));
+    let asked_at = world.now;
+    let good = world.seed(Host::default());
+    let (torrent, addr) = (world.torrent(leech.0), world.addr(good));
+    world.ask(leech.0, Command::ConnectPeer(torrent, addr)).unwrap();
+    finish(&mut world, &[leech], MINUTE);
+    let limit = Config::default().snub_after + Duration::from_secs(5);
+    assert!(world.now.since(asked_at) < limit, "{:?}", world.now.since(asked_at));
+}
+
+#[test]
+fn the_timers_suit_what_others_enforce() {
+    let config = Config::default();
+    let seconds = Duration::from_secs;
+    // libtorrent ends a connection after 120 s of silence, aria2 one with two keep-alives in 5 s.
+    assert!((seconds(60)..=seconds(100)).contains(&config.keep_alive_after));
+    assert!(config.idle_timeout >= seconds(120));
+    assert!((seconds(10)..=seconds(20)).contains(&config.handshake_timeout));
 }

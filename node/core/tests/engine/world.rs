@@ -95,8 +95,12 @@ pub(crate) struct World {
     pub(crate) tracker_down: bool,
     /// What all connections agree on.
     pub(crate) terms: Terms,
+    /// Sessions do not hear each other's extended handshakes: they are strangers to each other.
+    pub(crate) foreign: bool,
     /// Every message that a session sent, by the index of its node.
     pub(crate) said: Vec<(usize, Message)>,
+    /// Every lease that a session granted, by the index of its node, with that of the peer.
+    pub(crate) granted: Vec<(usize, usize, Lease)>,
     pub(crate) policy: Option<Policy>,
     pub(crate) advisor: Option<Advisor>,
     /// What policies were told.
@@ -135,7 +139,9 @@ impl World {
             metainfo,
             tracker_down: false,
             terms: Terms { fast: true, extended: true },
+            foreign: false,
             said: Vec::new(),
+            granted: Vec::new(),
             policy: None,
             advisor: None,
             reports: Vec::new(),
@@ -342,7 +348,9 @@ impl World {
                 let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
                 assert!(allowed, "{message:?} under {:?}", self.terms);
                 self.said.push((node, message.clone()));
-                self.deliver(node, conn, message);
+                if !self.foreign || !matches!(message, Message::Extended { .. }) {
+                    self.deliver(node, conn, message);
+                }
             }
             Action::Serve { conn, serving, .. } => self.serve(node, conn, serving),
             Action::Close { conn, .. } => {
@@ -474,6 +482,7 @@ impl World {
             return self.later(Duration::ZERO, node, Happening::Fact(event));
         };
         let (peer, theirs) = (link.peer, link.conn);
+        self.granted.push((node, peer, lease.clone()));
         let serving = self.nodes[peer].links.get(&theirs).is_none_or(|link| link.serving);
         if self.terms.fast && (self.nodes[peer].host.rejects || !serving) {
             let (lease, end) = (lease.id, LeaseEnd::Rejected);

@@ -1,4 +1,4 @@
-//! The fast extension (BEP 6), and what is said only to who knows it.
+//! The fast extension (BEP 6), what is said only to who knows it, and other rules that clients enforce.
 
 use shoal_core::wire::{InvalidMessage, Misbehaved, PeerFault};
 
@@ -230,4 +230,58 @@ async fn hints_are_checked_and_go_no_further() {
         let fault: PeerFault = InvalidMessage::PieceOutOfRange { index: 3, pieces: 3 }.into();
         assert_eq!(party.closed().await, CloseCause::Fault(fault));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_reqq_are_rejected() {
+    let data = Data::single(PIECE_LEN as usize);
+    let mut party = Party::limited(1, |limits| limits.requests_served_max = 10);
+    let swarm = data.swarm([0]);
+    let (mut script, conn) = scripted_with(&data, &mut party, &swarm, FAST).await;
+    party.net.serve(conn, Serving::Unchoked, 1 << 17);
+    assert_eq!(script.hear().0, 1);
+    script.bytes(&(0..50).flat_map(|at| encoded(&request(0, at, 1))).collect::<Vec<_>>());
+    let mut answers = (0..50).map(|_| script.hear().0).collect::<Vec<_>>();
+    answers.sort_unstable();
+    let served = answers.iter().filter(|id| **id == 7).count();
+    assert!((10..50).contains(&served), "{served} of 50 served");
+    assert!(answers[served..].iter().all(|id| *id == 16), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_on_the_grid_of_16_kib_and_the_last_is_short() {
+    let data = Data::single(PIECE_LEN as usize + 20_000);
+    let mut party = Party::start(1);
+    let swarm = data.swarm([]);
+    let (mut script, conn) = scripted(&data, &mut party, &swarm).await;
+    script.say(&Message::Unchoke);
+    party.message(&Message::Unchoke).await;
+    let whole = party.grant(conn, &swarm, 0, BLOCK_LEN);
+    let last = party.grant(conn, &swarm, 1, BLOCK_LEN);
+    let asked = (0..6).map(|_| script.hear()).collect::<Vec<_>>();
+    let blocks = (0..4).map(|index| (0, index * BLOCK_LEN, BLOCK_LEN));
+    let blocks = blocks.chain([(1, 0, BLOCK_LEN), (1, BLOCK_LEN, 20_000 - BLOCK_LEN)]);
+    let blocks = blocks.collect::<Vec<_>>();
+    let expected = blocks.iter().map(|&(piece, offset, len)| heard(&request(piece, offset, len)));
+    assert_eq!(asked, expected.collect::<Vec<_>>());
+    for (piece, offset, len) in blocks {
+        script.piece(piece, offset, &data.piece(piece)[offset as usize..][..len as usize]);
+    }
+    assert!(party.received(whole).await == data.piece(0));
+    assert!(party.received(last).await == data.piece(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_spoken_sends_no_keep_alive() {
+    let data = Data::single(100);
+    let mut party = Party::limited(1, |limits| limits.keep_alive_after = Duration::from_secs(2));
+    let swarm = data.swarm([]);
+    let (mut script, conn) = scripted(&data, &mut party, &swarm).await;
+    let begun = std::time::Instant::now();
+    std::thread::sleep(Duration::from_millis(1200));
+    party.net.send(conn, Message::Have(PieceIndex(0)));
+    assert_eq!(script.read(9)[4], 4);
+    // 2 s after the message, not 2 s after the handshake.
+    assert_eq!(script.read(4), [0; 4]);
+    assert!(begun.elapsed() >= Duration::from_millis(3100), "{:?}", begun.elapsed());
 }
