@@ -51,8 +51,8 @@ pub(super) struct Arriving {
     left: u32,
 }
 
-/// After this many blocks or rejections that nobody asked for a peer is a flood and closed: 16 MiB in blocks of
-/// 16 KiB, more than any honest confusion makes.
+/// After this many blocks or rejections that nobody asked for a peer is a flood and closed: 16 MiB
+/// in blocks of 16 KiB, more than any honest confusion makes.
 const UNREQUESTED_MAX: u32 = 1024;
 
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 //! [`Net`] carries out what the session decides and reports what happens as [`NetEvent`]s;
 //! [`swarm`] is what connections know of a torrent, [`buffer`] the memory they fill. Inside,
 //! `shake` makes connections, `conn` runs one, `leases` knows what it fetches, `upload` what it
-//! sends, `voice` what it may say, `warm` keeps its task from waiting for a disk, [`rate_limit`] makes it wait for its turn.
+//! sends, `voice` what it may say, `warm` keeps its task from waiting for a disk, [`rate_limit`]
+//! makes it wait for its turn.
 //! Never here: a decision about pieces or peers, a hash, a write to a disk.
 
 pub mod buffer;

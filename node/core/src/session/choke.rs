@@ -49,8 +49,8 @@ struct Choice {
 }
 
 /// Chooses whom `slots` serve. One of them is the optimistic one, which goes to who has waited
-/// longest, whatever its rate; the others go by rate. Rates of the same power of two count as equal,
-/// and equals take turns: who is served is faster for that alone, and would be served for ever.
+/// longest, whatever its rate; the others go by rate. Rates of the same power of two count as
+/// equal, and equals take turns: who is served is faster for that alone, and would be for ever.
 fn choose(now: Timestamp, slots: usize, peers: &[Standing]) -> Choice {
     // What was decided a moment ago stands, and takes its slot.
     let held = |peer: &&Standing| peer.unchoked && !peer.may_flip(now);

@@ -1,4 +1,5 @@
-//! The extended handshake (BEP 10, with `upload_only` of BEP 21) and the messages of the extension `shoal` (§8 of the design).
+//! The extended handshake (BEP 10, with `upload_only` of BEP 21) and the messages of the extension
+//! `shoal` (§8 of the design).
 //!
 //! Unknown keys and types are ignored, texts are cleaned. Never here: what is done with them.
 

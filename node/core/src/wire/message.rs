@@ -225,8 +225,8 @@ pub fn decode_body(kind: MessageKind, body: &[u8]) -> Result<Message, PeerFault>
     })
 }
 
-/// Appends a message with its length prefix to `out`, whether the receiver knows it or not: what may
-/// be sent goes through [`super::Terms::write`].
+/// Appends a message with its length prefix to `out`, whether the receiver knows it or not: what
+/// may be sent goes through [`super::Terms::write`].
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     match message {
         Message::KeepAlive => out.extend_from_slice(&[0; 4]),

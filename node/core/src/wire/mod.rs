@@ -2,9 +2,9 @@
 //!
 //! [`handshake`] opens a connection, [`frame`] cuts the stream into messages and checks lengths
 //! before anything is buffered, [`message`] is what they say, [`extended`] what rides on them,
-//! [`fault`] what is wrong with a peer and its consequence, [`terms`] which messages it knows. Never
-//! here: a socket, or the state of a connection. Payload of a `piece` message is never decoded: it
-//! goes straight to its buffer.
+//! [`fault`] what is wrong with a peer and its consequence, [`terms`] which messages it knows.
+//! Never here: a socket, or the state of a connection. Payload of a `piece` message is never decoded:
+//! it goes straight to its buffer.
 
 pub mod extended;
 pub mod fault;

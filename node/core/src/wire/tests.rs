@@ -423,7 +423,9 @@ proptest! {
     #[test]
     fn any_known_keys_are_survived(
         entries in prop::collection::btree_map(
-            prop::sample::select(vec!["m", "v", "p", "reqq", "yourip", "upload_only", "shoal", "t", "n", "labels"]),
+            prop::sample::select(vec![
+                "m", "v", "p", "reqq", "yourip", "upload_only", "shoal", "t", "n", "labels",
+            ]),
             prop_oneof![
                 any::<i64>().prop_map(|n| format!("i{n}e")),
                 any::<String>().prop_map(|s| format!("{}:{s}", s.len())),

@@ -1,4 +1,4 @@
-//! The fast extension (BEP 6), what is said only to who knows it, and other rules that clients enforce.
+//! The fast extension (BEP 6), what is said only to who knows it, and rules of foreign clients.
 
 use shoal_core::wire::{InvalidMessage, Misbehaved, PeerFault};
 
