@@ -11,8 +11,14 @@ use crate::{
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, PeerEntry, ShoalPeer},
         query::{parse_scrape_query, scrape_query},
+        registry::Family,
         reply::PeerForm,
         scrape::ScrapeReply,
+        udp::{
+            READ_REPLY_LEN_MAX,
+            reply::Reply,
+            request::{Head, Request},
+        },
     },
     wire::{
         ExtendedHandshake, FrameLimits, Handshake, Message, Next, ShoalMessage, frame,
@@ -250,6 +256,30 @@ pub fn scrape_reply(data: &[u8]) -> Outcome {
             Outcome::Holds(size_of_val(&reply.files[..]))
         }
         Err(error) => Outcome::Refused(error.to_string()),
+    }
+}
+
+/// Reads a packet of the UDP tracker protocol, as a request and as a reply of either family; what
+/// is accepted reads the same from its own encoding, and nothing of a request grows.
+///
+/// # Panics
+/// Where it does not.
+pub fn udp(data: &[u8]) {
+    if let Ok(request) = Request::decode(data) {
+        let encoded = request.encode();
+        // One byte: the end of the options, which may be left out.
+        assert!(encoded.len() <= data.len() + 1, "{} of {}", encoded.len(), data.len());
+        assert_eq!(Head::decode(data), Head::decode(&encoded));
+        assert_eq!(Request::decode(&encoded), Ok(request), "encoded as {encoded:?}");
+    }
+    for family in [Family::V4, Family::V6] {
+        if let Ok(reply) = Reply::decode(data, family)
+            && data.len() <= READ_REPLY_LEN_MAX
+        {
+            let encoded = reply.encode(family);
+            let again = Reply::decode(&encoded, family).map(|again| again.encode(family));
+            assert_eq!(again, Ok(encoded), "{reply:?}");
+        }
     }
 }
 

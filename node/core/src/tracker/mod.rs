@@ -1,5 +1,5 @@
 //! The tracker's side of BitTorrent as values: what is announced and scraped, how it is spelt over
-//! HTTP, and the registry that answers. Never here: a socket, a clock or a session.
+//! HTTP and UDP, and the registry that answers. Never here: a socket, a clock or a session.
 //!
 //! - [`announce`]: the request, the reply and their bounds
 //! - [`query`]: a request as the query of a URL, and back
@@ -7,6 +7,7 @@
 //! - [`scrape`]: BEP 48
 //! - [`labels`]: operator labels as bencoded bytes
 //! - [`registry`]: the swarms of a tracker
+//! - [`udp`]: requests and replies as packets
 
 pub mod announce;
 pub mod labels;
@@ -14,3 +15,4 @@ pub mod query;
 pub mod registry;
 pub mod reply;
 pub mod scrape;
+pub mod udp;
