@@ -24,10 +24,10 @@ pub enum AnnounceError {
         /// What is wrong with it.
         cause: String,
     },
-    /// The URL is not HTTP.
-    #[error("{scheme} trackers are not supported yet: {address}")]
+    /// The URL is not HTTP or HTTPS.
+    #[error("{scheme} trackers are not supported: {address}")]
     UnsupportedScheme {
-        /// `HTTPS`, `UDP` and the like.
+        /// `WSS` and the like.
         scheme: String,
         /// The tracker.
         address: String,

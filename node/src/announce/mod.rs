@@ -1,13 +1,15 @@
-//! Announces and scrapes over HTTP, as a client. Never here: when to announce, or what of it.
+//! Announces and scrapes over HTTP and HTTPS, as a client. Never here: when to announce, or what of it.
 
 mod error;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{net::IpAddr, time::Duration};
 
 pub use error::AnnounceError;
 use reqwest::{Client, Response, Url, redirect};
+use rustls::pki_types::CertificateDer;
 use shoal_core::{
     config::ANNOUNCE_REPLY_LEN_MAX,
     ids::InfoHash,
@@ -29,6 +31,8 @@ pub struct AnnouncerConfig {
     pub timeout: Duration,
     /// How long its connection may take (default 10 s).
     pub connect_timeout: Duration,
+    /// Authorities whose certificates are believed beside those that browsers trust (default none).
+    pub roots: Vec<CertificateDer<'static>>,
 }
 
 /// A client of HTTP trackers. Cheap to clone; clones share their connections.
@@ -49,6 +53,7 @@ impl Default for AnnouncerConfig {
             local_address: None,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            roots: Vec::new(),
         }
     }
 }
@@ -63,6 +68,7 @@ impl Announcer {
             .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .http1_only()
+            .tls_backend_preconfigured(tls::client_config(&config.roots)?)
             .timeout(config.timeout)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE_MAX)
@@ -158,7 +164,7 @@ fn tracker_url(url: &str, query: &str) -> Result<Url, AnnounceError> {
     let invalid =
         |cause: &str| AnnounceError::InvalidUrl { url: url.to_owned(), cause: cause.to_owned() };
     let mut parsed = Url::parse(url.trim()).map_err(|error| invalid(&error.to_string()))?;
-    if parsed.scheme() != "http" {
+    if !matches!(parsed.scheme(), "http" | "https") {
         let scheme = parsed.scheme().to_ascii_uppercase();
         return Err(AnnounceError::UnsupportedScheme { scheme, address: address(&parsed) });
     }
@@ -184,11 +190,13 @@ fn follow(attempt: redirect::Attempt) -> redirect::Action {
     if attempt.previous().len() > REDIRECTS_MAX {
         return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
     }
+    let was_https = attempt.previous().iter().any(|url| url.scheme() == "https");
     match attempt.url().scheme() {
-        "http" => attempt.follow(),
+        "http" if was_https => attempt.error("leads from HTTPS to HTTP, where anyone can listen"),
+        "http" | "https" => attempt.follow(),
         scheme => {
             let scheme = scheme.to_ascii_uppercase();
-            attempt.error(format!("leads to {scheme}, which is not supported yet"))
+            attempt.error(format!("leads to {scheme}, which is not supported"))
         }
     }
 }
