@@ -27,6 +27,7 @@ fn describe(info: &v1::GetInfoResponse) -> String {
         ("peer address", or_dash(&info.peer_address)),
         ("tracker address", or_dash(&info.tracker_address)),
         ("announce url", or_dash(&info.announce_url)),
+        ("udp announce url", or_dash(&info.udp_announce_url)),
         ("control", or_dash(&info.control_addresses.join(" "))),
         (
             "started",

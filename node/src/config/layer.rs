@@ -46,9 +46,12 @@ pub struct CommonLayer {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TrackerLayer {
-    /// Where the HTTP tracker listens; port 0 = any [default: 0.0.0.0:7001]
+    /// Where the tracker listens, HTTP and UDP; port 0 = any [default: 0.0.0.0:7001]
     #[arg(long, value_name = "IP:PORT", id = "tracker-listen")]
     pub listen: Option<SocketAddr>,
+    /// Serve UDP announces too, at the same address and port [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub udp: Option<bool>,
     /// Track only this torrent; repeatable
     #[arg(long, value_name = "FILE.torrent")]
     pub only: Vec<PathBuf>,
@@ -152,7 +155,7 @@ macro_rules! layer {
 }
 
 layer!(CommonLayer { state_dir, control, ready_file, advertise, log, log_format, tracker, peer });
-layer!(TrackerLayer { listen, only, interval });
+layer!(TrackerLayer { listen, udp, only, interval });
 layer!(PeerLayer {
     listen,
     downloads,

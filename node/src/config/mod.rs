@@ -67,6 +67,8 @@ pub struct NodeConfig {
 pub struct TrackerConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Whether it serves UDP beside HTTP.
+    pub udp: bool,
     /// The torrents it is limited to; none = any.
     pub only: Vec<PathBuf>,
     /// Seconds between announces.
@@ -158,7 +160,7 @@ pub enum ConfigError {
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { listen: any(7001), only: Vec::new(), interval: 120 }
+        Self { listen: any(7001), udp: true, only: Vec::new(), interval: 120 }
     }
 }
 
@@ -285,6 +287,7 @@ impl TrackerConfig {
     fn resolve(layer: TrackerLayer) -> Self {
         let mut config = Self { only: layer.only, ..Self::default() };
         config.listen = layer.listen.unwrap_or(config.listen);
+        config.udp = layer.udp.unwrap_or(config.udp);
         config.interval = layer.interval.unwrap_or(config.interval);
         config
     }

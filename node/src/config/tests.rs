@@ -19,13 +19,15 @@ fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
 
 #[test]
 fn a_flag_beats_a_variable_beats_the_file() {
-    let below: TrackerLayer = file("[tracker]\ninterval = 3\nonly = ['f']").tracker.unwrap();
+    let below: TrackerLayer =
+        file("[tracker]\ninterval = 3\nudp = false\nonly = ['f']").tracker.unwrap();
     let vars = env(&[("SHOAL_INTERVAL", "2"), ("SHOAL_TRACKER_LISTEN", "127.0.0.1:1")]);
     let middle: TrackerLayer = env::layer(&vars).unwrap();
     let flags = TrackerLayer { listen: "127.0.0.1:2".parse().ok(), ..TrackerLayer::default() };
     let merged = TrackerConfig::resolve(flags.over(middle).over(below));
     assert_eq!(merged.listen, "127.0.0.1:2".parse().unwrap());
     assert_eq!(merged.interval, 2);
+    assert!(!merged.udp && TrackerConfig::default().udp);
     assert_eq!(merged.only, [PathBuf::from("f")]);
 }
 

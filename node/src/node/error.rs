@@ -104,6 +104,7 @@ impl StartError {
             Self::Policy { .. } => Exit::Invalid,
             Self::Tracker(
                 tracker::StartError::Listen { source, .. }
+                | tracker::StartError::ListenUdp { source, .. }
                 | tracker::StartError::Run { source, .. },
             ) => of_io(source),
             Self::Session(error) => of_session(error),

@@ -328,6 +328,7 @@ fn start_tracker(
     };
     let config = tracker::TrackerConfig {
         listen: config.listen,
+        udp: config.udp,
         registry,
         ..tracker::TrackerConfig::default()
     };

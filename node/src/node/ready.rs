@@ -26,6 +26,8 @@ pub struct Ready {
     pub tracker_address: Option<String>,
     /// The announce URL of its tracker.
     pub announce_url: Option<String>,
+    /// The same over UDP.
+    pub udp_announce_url: Option<String>,
 }
 
 /// Writes the file, all of it or nothing.
@@ -41,6 +43,7 @@ pub(super) fn write(path: &Path, context: &Context) -> Result<(), StartError> {
         peer_id: facts.map(|facts| facts.peer_id.to_string()),
         tracker_address: context.tracker.as_ref().map(|tracker| tracker.local_addr().to_string()),
         announce_url: context.announce_url.clone(),
+        udp_announce_url: context.udp_announce_url(),
     };
     let failed = |cause| StartError::File { what: "--ready-file", path: path.to_owned(), cause };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

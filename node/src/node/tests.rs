@@ -271,6 +271,7 @@ async fn a_ready_node_tells_its_addresses_and_ends_on_a_call() {
     let mut client = NodeServiceClient::new(unix(&node).await);
     let info = client.get_info(api::GetInfoRequest {}).await.unwrap().into_inner();
     assert_eq!(Some(info.announce_url.as_str()), node.announce_url());
+    assert_eq!(info.udp_announce_url, info.announce_url.replace("http://", "udp://"));
     client.shutdown(api::ShutdownRequest {}).await.unwrap();
     timeout(SOON, node.wait()).await.unwrap();
     node.shutdown().await;

@@ -93,6 +93,13 @@ impl Context {
         Self(Arc::new(rooms))
     }
 
+    /// The announce URL of its tracker over UDP, where it serves that.
+    #[must_use]
+    pub fn udp_announce_url(&self) -> Option<String> {
+        self.tracker.as_ref().filter(|tracker| tracker.serves_udp())?;
+        Some(format!("udp{}", self.announce_url.as_deref()?.strip_prefix("http")?))
+    }
+
     /// The session, where the node is a peer.
     pub(super) fn peer_role(&self) -> Result<&SessionHandle, Refusal> {
         self.session.as_ref().ok_or_else(|| Refusal::not_in_role("peer"))

@@ -34,6 +34,7 @@ impl NodeService for Context {
         let mut info = api::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             announce_url: self.announce_url.clone().unwrap_or_default(),
+            udp_announce_url: self.udp_announce_url().unwrap_or_default(),
             control_addresses: self.control.clone(),
             started_at: Some(timestamp(self.started_at)),
             uptime_ms: millis(self.started.elapsed()),

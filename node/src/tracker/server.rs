@@ -1,8 +1,8 @@
-//! The tracker as the rest of the node sees it: start, look, listen, stop. Never here: HTTP.
+//! The tracker as the rest of the node sees it: start, look, listen, stop. Never here: HTTP or UDP.
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -24,13 +24,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::http;
+use super::{http, udp};
 
 /// What a tracker is started with. `Default` is the truth.
 #[derive(Clone, Debug)]
 pub struct TrackerConfig {
     /// Where it listens (default 0.0.0.0:7001, the specification's port). Port 0 is any free one.
     pub listen: SocketAddr,
+    /// Whether it serves UDP too, at the same address (default yes).
+    pub udp: bool,
     /// The registry's tunables.
     pub registry: RegistryConfig,
     /// Most connections at once (default 1 024); further ones wait to be accepted.
@@ -53,6 +55,14 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The address cannot be listened on over UDP.
+    #[error("cannot listen on {addr} over UDP: {source}; serve without it by --udp=false")]
+    ListenUdp {
+        /// The address.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// Its thread or its runtime could not be made.
     #[error("cannot run the tracker on {addr}: {source}")]
     Run {
@@ -67,6 +77,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct TrackerServer {
     local_addr: SocketAddr,
+    serves_udp: bool,
     shared: Arc<Shared>,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
@@ -94,6 +105,8 @@ struct LogLimit {
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// How long a stop may take in all: beyond it the thread is left to itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often any free port is tried that is not free for UDP too.
+const PORT_TRIES: usize = 16;
 /// Pending connections that the kernel keeps.
 const BACKLOG: i32 = 1024;
 /// Peers forgotten under one lock.
@@ -105,6 +118,7 @@ impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 7001)),
+            udp: true,
             registry: RegistryConfig::default(),
             connections_max: 1024,
             header_timeout: Duration::from_secs(10),
@@ -120,7 +134,7 @@ impl TrackerServer {
     /// The address cannot be listened on, or no thread can be had.
     pub fn start(config: TrackerConfig) -> Result<Self, StartError> {
         let addr = config.listen;
-        let listener = listen(addr).map_err(|source| StartError::Listen { addr, source })?;
+        let (listener, socket) = sockets(addr, config.udp)?;
         let run = |source| StartError::Run { addr, source };
         let local_addr = listener.local_addr().map_err(run)?;
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -133,24 +147,39 @@ impl TrackerServer {
         let shared = Arc::new(Shared::new(config.registry));
         let stop = CancellationToken::new();
         let (end, ended) = oneshot::channel();
-        let serve = http::serve(listener, limits, Arc::clone(&shared), stop.clone());
+        let serves_udp = socket.is_some();
+        let http = http::serve(listener, limits, Arc::clone(&shared), stop.clone());
+        let udp = socket.map(|socket| udp::serve(socket, Arc::clone(&shared), stop.clone()));
         let thread = thread::Builder::new().name("tracker".to_owned());
         let body = move || {
-            if let Err(error) = runtime.block_on(serve) {
+            let udp = async {
+                match udp {
+                    Some(udp) => udp.await,
+                    None => Ok(()),
+                }
+            };
+            let (http, udp) = runtime.block_on(async { tokio::join!(http, udp) });
+            for error in [http, udp].into_iter().filter_map(Result::err) {
                 tracing::error!(%error, "tracker ended");
             }
             // Nobody waits where the tracker was dropped.
             let _ = end.send(());
         };
         thread.spawn(body).map_err(run)?;
-        tracing::info!(port = local_addr.port(), "tracker listening");
-        Ok(Self { local_addr, shared, stop, ended })
+        tracing::info!(port = local_addr.port(), udp = serves_udp, "tracker listening");
+        Ok(Self { local_addr, serves_udp, shared, stop, ended })
     }
 
     /// Where it listens, with the port that port 0 became.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whether it serves UDP at the same address.
+    #[must_use]
+    pub fn serves_udp(&self) -> bool {
+        self.serves_udp
     }
 
     /// The swarms after this info hash, in order, at most `limit`.
@@ -173,7 +202,7 @@ impl TrackerServer {
     /// How many swarms there are, and how many peers in all of them.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        self.shared.with(|registry, _| registry.counts())
+        self.shared.counts()
     }
 
     /// What happens to peers from here on. A subscriber that falls [`EVENTS_MAX`] behind is told how
@@ -200,7 +229,7 @@ impl Drop for TrackerServer {
 }
 
 impl Shared {
-    fn new(config: RegistryConfig) -> Self {
+    pub(super) fn new(config: RegistryConfig) -> Self {
         let registry = Registry::new(config, fastrand::u64(..));
         Self {
             registry: Mutex::new(registry),
@@ -218,8 +247,29 @@ impl Shared {
         self.with(|registry, now| registry.announce(now, request, source))
     }
 
+    /// As [`Shared::announce`], but with as many peers as there may be in a reply, of which only
+    /// those of the client's family are of use to it; and how many of them it wants.
+    pub(super) fn announce_for(
+        &self,
+        request: &AnnounceRequest,
+        source: IpAddr,
+    ) -> Result<(AnnounceReply, usize), Failure> {
+        self.with(|registry, now| {
+            let config = registry.config();
+            let wanted = request.numwant.unwrap_or(config.numwant_default).min(config.numwant_max);
+            let numwant = Some(if wanted == 0 { 0 } else { config.numwant_max });
+            let request = AnnounceRequest { numwant, ..request.clone() };
+            let reply = registry.announce(now, &request, source)?;
+            Ok((reply, usize::try_from(wanted).unwrap_or(usize::MAX)))
+        })
+    }
+
     pub(super) fn scrape(&self, info_hashes: &[InfoHash]) -> ScrapeReply {
         self.with(|registry, _| registry.scrape(info_hashes))
+    }
+
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.with(|registry, _| registry.counts())
     }
 
     /// Forgets a batch of silent peers; says whether there are more.
@@ -296,6 +346,41 @@ impl LogLimit {
         self.suppressed += u64::from(!passes);
         passes
     }
+}
+
+/// The sockets of HTTP and UDP, on one port.
+fn sockets(
+    addr: SocketAddr,
+    with_udp: bool,
+) -> Result<(TcpListener, Option<UdpSocket>), StartError> {
+    let mut tries = PORT_TRIES;
+    loop {
+        let failed = |source| StartError::Listen { addr, source };
+        let listener = listen(addr).map_err(failed)?;
+        if !with_udp {
+            return Ok((listener, None));
+        }
+        let bound = listener.local_addr().map_err(failed)?;
+        tries -= 1;
+        match bind_udp(bound) {
+            Ok(socket) => return Ok((listener, Some(socket))),
+            Err(error) if addr.port() == 0 && tries > 0 => {
+                tracing::debug!(%error, port = bound.port(), "a port is not free for UDP");
+            }
+            Err(source) => return Err(StartError::ListenUdp { addr: bound, source }),
+        }
+    }
+}
+
+/// A socket for packets; `[::]` takes IPv4 too.
+fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    socket.bind(&addr.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// A listening socket; `[::]` takes IPv4 too.
