@@ -9,6 +9,7 @@ use shoal_core::{
         announce::{Failure, RetryIn},
         query::SCRAPE_MAX,
         reply::ReplyError,
+        udp::PacketError,
     },
 };
 
@@ -24,7 +25,7 @@ pub enum AnnounceError {
         /// What is wrong with it.
         cause: String,
     },
-    /// The URL is not HTTP or HTTPS.
+    /// The URL is neither HTTP, HTTPS nor UDP.
     #[error("{scheme} trackers are not supported: {address}")]
     UnsupportedScheme {
         /// `WSS` and the like.
@@ -70,6 +71,14 @@ pub enum AnnounceError {
         /// What is wrong with it.
         error: ReplyError,
     },
+    /// The reply is no packet of BEP 15, or not one that was asked for.
+    #[error("tracker {address} answered nonsense: {error}")]
+    MalformedPacket {
+        /// The tracker.
+        address: String,
+        /// What is wrong with it.
+        error: PacketError,
+    },
     /// The tracker said no. From the wire: sanitise before a terminal.
     #[error("tracker refused: {0}")]
     Refused(Failure),
@@ -99,6 +108,7 @@ impl From<AnnounceError> for AnnounceFailure {
             AnnounceError::Status { .. }
             | AnnounceError::TooLong { .. }
             | AnnounceError::Malformed { .. }
+            | AnnounceError::MalformedPacket { .. }
             | AnnounceError::NoScrape => Self::Malformed { cause },
             // Whoever hears of it names the tracker.
             AnnounceError::Unreachable { cause, .. } => Self::Unreachable { cause },

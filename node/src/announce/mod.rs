@@ -1,9 +1,10 @@
-//! Announces and scrapes over HTTP and HTTPS, as a client. Never here: when to announce, or what of it.
+//! Announces and scrapes over HTTP, HTTPS and UDP, as a client. Never here: when to announce, or what of it.
 
 mod error;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod udp;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -31,14 +32,18 @@ pub struct AnnouncerConfig {
     pub timeout: Duration,
     /// How long its connection may take (default 10 s).
     pub connect_timeout: Duration,
+    /// How long the first packet to a UDP tracker may go without a reply before it is sent again,
+    /// twice that the next time and so on (default 15 s, BEP 15).
+    pub retransmit: Duration,
     /// Authorities whose certificates are believed beside those that browsers trust (default none).
     pub roots: Vec<CertificateDer<'static>>,
 }
 
-/// A client of HTTP trackers. Cheap to clone; clones share their connections.
+/// A client of HTTP and UDP trackers. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Announcer {
     client: Client,
+    udp: udp::Client,
     config: AnnouncerConfig,
 }
 
@@ -53,6 +58,7 @@ impl Default for AnnouncerConfig {
             local_address: None,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            retransmit: Duration::from_secs(15),
             roots: Vec::new(),
         }
     }
@@ -76,7 +82,7 @@ impl Announcer {
             .redirect(redirect::Policy::custom(follow))
             .build();
         let client = client.map_err(|error| AnnounceError::Client(error::cause(&error)))?;
-        Ok(Self { client, config })
+        Ok(Self { client, udp: udp::Client::new(&config), config })
     }
 
     /// Announces to the tracker of this URL. Dropping the future gives the announce up.
@@ -88,15 +94,20 @@ impl Announcer {
         url: &str,
         request: &AnnounceRequest,
     ) -> Result<AnnounceReply, AnnounceError> {
-        let url = tracker_url(url, &request.to_query())?;
-        self.fetch(url, AnnounceReply::decode).await
+        match Tracker::of(url)? {
+            Tracker::Http(url) => {
+                let url = with_query(url, &request.to_query());
+                self.fetch(url, AnnounceReply::decode).await
+            }
+            Tracker::Udp(target) => self.udp.announce(&target, request).await,
+        }
     }
 
     /// Scrapes the tracker of this *announce* URL for at most [`SCRAPE_MAX`] torrents.
     ///
     /// # Errors
-    /// [`AnnounceError`]; also where BEP 48 knows no scrape URL for this announce URL, or there are
-    /// too many torrents.
+    /// [`AnnounceError`]; also where BEP 48 knows no scrape URL for this announce URL over HTTP, or
+    /// there are too many torrents.
     pub async fn scrape(
         &self,
         announce_url: &str,
@@ -105,8 +116,11 @@ impl Announcer {
         if info_hashes.len() > SCRAPE_MAX {
             return Err(AnnounceError::TooManyTorrents(info_hashes.len()));
         }
+        if let Tracker::Udp(target) = Tracker::of(announce_url)? {
+            return self.udp.scrape(&target, info_hashes).await;
+        }
         let url = scrape_url(announce_url).ok_or(AnnounceError::NoScrape)?;
-        let url = tracker_url(&url, &scrape_query(info_hashes))?;
+        let url = with_query(parse(&url)?, &scrape_query(info_hashes));
         self.fetch(url, ScrapeReply::decode).await
     }
 
@@ -159,22 +173,47 @@ async fn read_body(response: &mut Response) -> reqwest::Result<Option<Vec<u8>>> 
     Ok(Some(body))
 }
 
-/// The URL of a request: that of the tracker, whose own query (a passkey, say) comes first.
-fn tracker_url(url: &str, query: &str) -> Result<Url, AnnounceError> {
-    let invalid =
-        |cause: &str| AnnounceError::InvalidUrl { url: url.to_owned(), cause: cause.to_owned() };
-    let mut parsed = Url::parse(url.trim()).map_err(|error| invalid(&error.to_string()))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        let scheme = parsed.scheme().to_ascii_uppercase();
-        return Err(AnnounceError::UnsupportedScheme { scheme, address: address(&parsed) });
+/// A tracker, by the scheme of its URL.
+enum Tracker {
+    Http(Url),
+    Udp(udp::Target),
+}
+
+impl Tracker {
+    fn of(url: &str) -> Result<Self, AnnounceError> {
+        let parsed = parse(url)?;
+        let address = address(&parsed);
+        match parsed.scheme() {
+            "http" | "https" => Ok(Self::Http(parsed)),
+            "udp" => {
+                let target = udp::Target::of(&parsed, address);
+                target.map(Self::Udp).map_err(|cause| invalid(url, cause))
+            }
+            scheme => {
+                let scheme = scheme.to_ascii_uppercase();
+                Err(AnnounceError::UnsupportedScheme { scheme, address })
+            }
+        }
     }
-    parsed.set_fragment(None);
-    let query = match parsed.query().filter(|own| !own.is_empty()) {
+}
+
+fn parse(url: &str) -> Result<Url, AnnounceError> {
+    Url::parse(url.trim()).map_err(|error| invalid(url, error.to_string()))
+}
+
+fn invalid(url: &str, cause: String) -> AnnounceError {
+    AnnounceError::InvalidUrl { url: url.to_owned(), cause }
+}
+
+/// The URL of a request: that of the tracker, whose own query (a passkey, say) comes first.
+fn with_query(mut url: Url, query: &str) -> Url {
+    url.set_fragment(None);
+    let query = match url.query().filter(|own| !own.is_empty()) {
         Some(own) => format!("{}&{query}", own.trim_end_matches('&')),
         None => query.to_owned(),
     };
-    parsed.set_query(Some(&query));
-    Ok(parsed)
+    url.set_query(Some(&query));
+    url
 }
 
 /// Host and port of a URL. The rest may hold a passkey and stays out of errors and logs.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use shoal_core::{
     ids::PeerId,
     session::event::AnnounceFailure,
-    tracker::announce::{Failure, RetryIn},
+    tracker::announce::{Failure, PeerEntry, RetryIn},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,6 +16,7 @@ use tokio::{
 use super::*;
 
 mod https;
+mod udp;
 
 fn request() -> AnnounceRequest {
     AnnounceRequest::new(InfoHash([0xff; 20]), PeerId([0; 20]), 7000, 1)
@@ -192,7 +193,8 @@ async fn a_redirect_to_another_scheme_says_that_it_is_not_supported() {
 async fn other_schemes_and_bad_urls_are_refused_at_once() {
     for (url, text) in [
         ("wss://t.example/a?k=s", "WSS trackers are not supported: t.example:443"),
-        ("udp://t.example:80/a", "UDP trackers are not supported: t.example:80"),
+        ("udp://t.example/a", "\"udp://t.example/a\" is no announce URL: it names no port"),
+        ("udp:///a", "\"udp:///a\" is no announce URL: it names no host"),
         ("announce", "\"announce\" is no announce URL: relative URL without a base"),
     ] {
         let error = announcer().announce(url, &request()).await.unwrap_err();

@@ -81,7 +81,9 @@ pub enum PacketError {
 }
 
 impl Action {
-    fn number(self) -> u32 {
+    /// As it stands in a packet.
+    #[must_use]
+    pub fn number(self) -> u32 {
         match self {
             Self::Connect => 0,
             Self::Announce => 1,
