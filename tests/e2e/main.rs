@@ -16,4 +16,5 @@ mod policies;
 mod python;
 mod resume;
 mod strategist;
+mod udp_tracker;
 mod whole;
