@@ -21,13 +21,13 @@ const PIECES_IN_FLIGHT: usize = 16;
 /// The most that Linux sends with one call, bytes: `MAX_RW_COUNT`, rounded down.
 const SEND_LEN_MAX: u64 = 1 << 30;
 
-/// Serves `file` to every connection on a loopback port, whose address it writes to `ready_file`.
+/// Serves `file` to every connection on a free port of `ip`, whose address it writes to `ready_file`.
 /// Ends by being ended.
 ///
 /// # Errors
 /// The file cannot be opened, or nothing can listen.
-pub(crate) fn send(file: &Path, ready_file: &Path) -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+pub(crate) fn send(ip: Ipv4Addr, file: &Path, ready_file: &Path) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((ip, 0))?;
     let part = ready_file.with_extension("part");
     fs::write(&part, listener.local_addr()?.to_string())?;
     fs::rename(&part, ready_file)?;

@@ -7,8 +7,10 @@ mod decisions;
 mod floor;
 mod interrupt;
 mod machine;
+mod pairs;
 mod process;
 mod report;
+mod site;
 mod source;
 mod space;
 mod stats;
@@ -17,7 +19,7 @@ mod zones;
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -26,6 +28,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use shoal_core::ids::InfoHash;
 
 use crate::{
     client::{Client, Contest},
@@ -46,16 +49,21 @@ enum Command {
     Floor(Common),
     /// Time whole transfers from one seeder to leechers, in turn with the floor
     Transfer(TransferArgs),
+    /// Time shoal against each client, both ways, in turn with that client against itself
+    Pairs(PairsArgs),
     /// Count what crosses between two zones of nodes under one policy and under another, in turn
     Zones(ZonesArgs),
     /// Measure what a decision of each policy costs
     Policy(PolicyArgs),
     /// The sending half of the floor
     #[command(hide = true)]
-    FloorSend { file: PathBuf, ready_file: PathBuf },
+    FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
     /// The receiving half of the floor
     #[command(hide = true)]
     FloorReceive { addr: SocketAddr, copy: PathBuf, len: u64, piece_len: u32 },
+    /// Ends once a tracker knows a seeder
+    #[command(hide = true)]
+    AwaitSeeder { tracker: SocketAddr, info_hash: InfoHash },
     /// A program that ends with the one that started it
     #[command(hide = true)]
     Guarded(process::Guarded),
@@ -107,9 +115,33 @@ struct TransferArgs {
     /// Another client to time in the same runs, both seeder and leecher; repeatable
     #[arg(long, value_enum)]
     with: Vec<Client>,
+    /// Give each side a network namespace of its own; takes root
+    #[arg(long)]
+    hosts: bool,
     /// Policy of shoal's leechers: a name, or a Lua file
     #[arg(long, value_name = "NAME|FILE")]
     policy: Option<String>,
+    /// Folder of shoald [default: that of this program]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct PairsArgs {
+    #[command(flatten)]
+    every: Every,
+    /// Bytes to transfer
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    size: ByteSize,
+    /// Bytes to transfer where Transmission takes part: against itself it does 8 MB/s
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    transmission_size: ByteSize,
+    /// Bytes of a piece, a power of two from 16KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "512KiB")]
+    piece: ByteSize,
+    /// Only this client; repeatable [default: all]
+    #[arg(long, value_enum)]
+    with: Vec<Client>,
     /// Folder of shoald [default: that of this program]
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
@@ -188,13 +220,19 @@ fn run(command: Command) -> anyhow::Result<()> {
                 }
             }
             let (leechers, policy, bin_dir) = (args.leechers.into(), args.policy, args.bin_dir);
-            measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, ..plan })
+            let hosts = args.hosts;
+            measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, hosts, ..plan })
         }
+        Command::Pairs(args) => pairs(args),
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
-        Command::FloorSend { file, ready_file } => floor::send(&file, &ready_file),
+        Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)
+        }
+        Command::AwaitSeeder { tracker, info_hash } => {
+            client::tracker::await_seeder(tracker, info_hash.0);
+            Ok(())
         }
         Command::Guarded(guarded) => guarded.exec(),
     }
@@ -215,9 +253,32 @@ fn measure(common: Common, complete: impl FnOnce(Plan) -> Plan) -> anyhow::Resul
         timeout: Duration::from_secs(timeout),
         policy: None,
         bin_dir: None,
+        hosts: false,
     });
     let report = transfer::measure(&plan)?;
     show(output, &report, report::Report::table)
+}
+
+fn pairs(args: PairsArgs) -> anyhow::Result<()> {
+    interrupt::install()?;
+    let Every { runs, dir, timeout, output } = args.every;
+    for (size, flag) in [(args.size, "--size"), (args.transmission_size, "--transmission-size")] {
+        anyhow::ensure!(size.as_u64() > 0, "{flag}: there is nothing to transfer");
+    }
+    let foreign = |client: &Client| *client != Client::Shoal;
+    let all = Client::value_variants().to_vec();
+    let clients = if args.with.is_empty() { all } else { args.with };
+    let report = pairs::measure(&pairs::Plan {
+        clients: clients.into_iter().filter(foreign).collect(),
+        len: args.size.as_u64(),
+        transmission_len: args.transmission_size.as_u64(),
+        piece_len: piece_len(args.piece)?,
+        runs,
+        dir: dir.unwrap_or_else(space::default_dir),
+        timeout: Duration::from_secs(timeout),
+        bin_dir: args.bin_dir,
+    })?;
+    show(output, &report, pairs::Report::table)
 }
 
 fn zones(args: ZonesArgs) -> anyhow::Result<()> {

@@ -34,6 +34,8 @@ pub(crate) struct Member {
     log: PathBuf,
     usage: Usage,
     threads: Option<Threads>,
+    /// The file that it makes once it is done; none: it ends.
+    done: Option<PathBuf>,
     ended: Option<ExitStatus>,
 }
 
@@ -113,7 +115,7 @@ impl Member {
         match pidfd_open(pid(&child), PidfdFlags::empty()) {
             Ok(pidfd) => {
                 let (name, usage) = (name.to_owned(), Usage::default());
-                Ok(Self { name, child, pidfd, log, usage, threads: None, ended: None })
+                Ok(Self { name, child, pidfd, log, usage, threads: None, done: None, ended: None })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -126,6 +128,11 @@ impl Member {
     /// Counts the threads called `name` apart from now on.
     pub(crate) fn watch_threads(&mut self, name: &'static str) {
         self.threads = Some(Threads { name, cpu_ns: BTreeMap::new() });
+    }
+
+    /// It is done once it made this file, and stays.
+    pub(crate) fn done_by(&mut self, file: Option<PathBuf>) {
+        self.done = file;
     }
 
     /// What it cost so far, or in all once it ended.
@@ -160,6 +167,19 @@ impl Member {
             }
         }
         Ok(self.ended)
+    }
+
+    /// Whether it did what it was started for.
+    ///
+    /// # Errors
+    /// It ended, badly or before it was done.
+    pub(crate) fn is_done(&mut self) -> anyhow::Result<bool> {
+        let done = self.done.as_deref().is_some_and(Path::exists);
+        match self.look()? {
+            Some(status) if status.success() && (done || self.done.is_none()) => Ok(true),
+            Some(status) => bail!(self.complaint(&format!("failed ({status})"))),
+            None => Ok(done),
+        }
     }
 
     /// An error, with the end of its output, if it ended.
@@ -220,10 +240,10 @@ impl Drop for Member {
     }
 }
 
-/// Waits until every member ended well: the time from `start` to the end of each, in their order.
+/// Waits until every member is done: the time from `start` to that of each, in their order.
 ///
 /// # Errors
-/// One ends badly, is not done `within`, or "interrupted".
+/// One fails, is not done `within`, or "interrupted".
 pub(crate) fn wait_all(
     members: &mut [Member],
     start: Instant,
@@ -243,13 +263,10 @@ pub(crate) fn wait_all(
         let now = start.elapsed();
         for (member, time) in members.iter_mut().zip(&mut times).filter(|(_, time)| time.is_none())
         {
-            match member.look()? {
-                Some(status) if status.success() => *time = Some(now),
-                Some(status) => bail!(member.complaint(&format!("failed ({status})"))),
-                None if now > within => {
-                    bail!(member.complaint(&format!("is not done after {within:?}")))
-                }
-                None => {}
+            if member.is_done()? {
+                *time = Some(now);
+            } else if now > within {
+                bail!(member.complaint(&format!("is not done after {within:?}")));
             }
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) leechers: usize,
     /// Whether the source was of holes, but for the start of each piece.
     pub(crate) is_sparse: bool,
+    /// Whether each side was a host of its own, else both on loopback.
+    pub(crate) hosts: bool,
     /// Where source and copies lay.
     pub(crate) medium: Medium,
     /// The policy of shoal's leechers, if one was named.
@@ -112,9 +114,10 @@ impl Report {
             Medium::Tmpfs => "tmpfs",
             Medium::Disk => "disk",
         };
+        let way = if setting.hosts { "veth" } else { "loopback" };
         writeln!(
             out,
-            "{source}{size} to each of {} on {medium}, pieces of {piece}, runs: {runs}",
+            "{source}{size} to each of {} over {way}, {medium}, pieces of {piece}, runs: {runs}",
             setting.leechers
         )?;
         if let Some(policy) = &setting.policy {
@@ -123,12 +126,12 @@ impl Report {
         writeln!(out)?;
         writeln!(
             out,
-            "{:<12}{:>18}{:>21}{:>13}{:>14}",
+            "{:<13}{:>18}{:>20}{:>13}{:>14}",
             "", "MB/s to each", "of the floor", "CPU s/GiB", "peak MiB"
         )?;
         writeln!(
             out,
-            "{:<12}{:>18}{:>21}{:>13}{:>14}",
+            "{:<13}{:>18}{:>20}{:>13}{:>14}",
             "", "median (min-max)", "median (min-max)", "send  recv", "send   recv"
         )?;
         for it in &self.contestants {
@@ -139,7 +142,7 @@ impl Report {
             let cpu = format!("{send:.2}  {recv:.2}");
             let (send, recv) = (it.sender_peak_mib.median, it.receiver_peak_mib.max);
             let peak = format!("{send:.0}  {recv:>5.0}");
-            writeln!(out, "{:<12}{rate:>18}{ratio:>21}{cpu:>13}{peak:>14}", it.name)?;
+            writeln!(out, "{:<13}{rate:>18}{ratio:>20}{cpu:>13}{peak:>14}", it.name)?;
         }
         for it in &self.contestants {
             let Some(share) = it.policy_cpu_share else { continue };
@@ -181,7 +184,7 @@ impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<12}{:>7.3} s {:>6.0} MB/s  CPU {:.2}+{:.2} s/GiB  peak {:.0}+{:.0} MiB",
+            "{:<18}{:>7.3} s {:>6.0} MB/s  CPU {:.2}+{:.2} s/GiB  peak {:.0}+{:.0} MiB",
             self.contestant,
             self.wall_s,
             self.mb_per_s,
@@ -225,6 +228,7 @@ mod tests {
             piece_bytes: 512 << 10,
             leechers: 64,
             is_sparse: true,
+            hosts: false,
             medium: Medium::Tmpfs,
             policy: Some("rarest".to_owned()),
         };

@@ -3,7 +3,6 @@
 //! shown.
 
 use std::{
-    ffi::OsString,
     fs,
     io::{self, Write as _},
     net::SocketAddr,
@@ -16,11 +15,12 @@ use tempfile::TempDir;
 
 use crate::{
     answer::address,
-    client::{Client, Contest, Programs, has_seeder},
+    client::{Client, Contest, Programs, Start},
     interrupt,
     machine::Machine,
     process::{Member, Usage, await_that, text_of, wait_all},
     report::{Report, Sample, Setting},
+    site::{Hosts, Site},
     source::{self, NAME, Source},
     space,
 };
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) policy: Option<String>,
     /// Where `shoald` is.
     pub(crate) bin_dir: Option<PathBuf>,
+    /// Whether each side is a host of its own.
+    pub(crate) hosts: bool,
 }
 
 /// One contestant, ready to be timed.
@@ -68,11 +70,21 @@ enum Offer {
 /// The most that a file system takes for a few bytes in a hole.
 const PAGE_LEN: u64 = 4096;
 
-struct Bench<'a> {
-    plan: &'a Plan,
-    programs: Programs,
-    source: Source,
-    work: &'a Path,
+/// A transfer that can be timed with one contestant after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bench<'a> {
+    /// What is started.
+    pub(crate) programs: &'a Programs,
+    /// What is transferred.
+    pub(crate) source: &'a Source,
+    /// Where everything is written.
+    pub(crate) work: &'a Path,
+    /// Receivers at once.
+    pub(crate) leechers: usize,
+    /// Whether a policy was named for shoal's leechers.
+    pub(crate) has_policy: bool,
+    /// The most that starting, transferring and comparing may each take.
+    pub(crate) timeout: Duration,
 }
 
 /// Measures everything. Says on stderr how it goes.
@@ -81,7 +93,9 @@ struct Bench<'a> {
 /// Too little room, a program that is missing or fails, a copy that differs, a timeout, or
 /// "interrupted". Every process is ended and every file removed.
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
-    let programs = Programs::find(plan.bin_dir.as_deref(), plan.policy.as_deref(), &plan.contests)?;
+    let site = if plan.hosts { Site::Hosts(Hosts::make()?) } else { Site::Loopback };
+    let (bin_dir, policy) = (plan.bin_dir.as_deref(), plan.policy.as_deref());
+    let programs = Programs::find(bin_dir, policy, site, &plan.contests)?;
     source::check(plan.len, plan.piece_len)?;
     let copies_len = plan.len.saturating_mul(plan.leechers as u64);
     // A page of each piece at most.
@@ -95,7 +109,14 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     fs::create_dir(&source_dir)?;
     let make = if plan.sparse { Source::sparse } else { Source::random };
     let source = make(&source_dir, plan.len, plan.piece_len)?;
-    let bench = Bench { plan, programs, source, work: work.path() };
+    let bench = Bench {
+        programs: &programs,
+        source: &source,
+        work: work.path(),
+        leechers: plan.leechers,
+        has_policy: plan.policy.is_some(),
+        timeout: plan.timeout,
+    };
     let mut samples = Vec::new();
     for run in 1..=plan.runs {
         for &contest in &plan.contests {
@@ -110,6 +131,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
         piece_bytes: plan.piece_len,
         leechers: plan.leechers,
         is_sparse: plan.sparse,
+        hosts: plan.hosts,
         medium,
         policy: plan.policy.clone(),
     };
@@ -120,44 +142,47 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
 const POLICY_THREAD: &str = "policy";
 
 impl Bench<'_> {
-    /// Whether a policy was named for its leechers.
-    fn has_policy(&self, contest: Contest) -> bool {
+    /// Whether its leechers ask a policy that was named.
+    fn is_consulted(&self, contest: Contest) -> bool {
         match contest {
             Contest::Floor => false,
-            Contest::Swarm { leecher, .. } => {
-                leecher == Client::Shoal && self.plan.policy.is_some()
-            }
+            Contest::Swarm { leecher, .. } => leecher == Client::Shoal && self.has_policy,
         }
     }
 
     /// One contestant, once.
-    fn sample(&self, run: u32, contest: Contest) -> anyhow::Result<Sample> {
+    ///
+    /// # Errors
+    /// As of [`measure`].
+    pub(crate) fn sample(&self, run: u32, contest: Contest) -> anyhow::Result<Sample> {
         let mut stage = self.stage(contest)?;
-        let receivers = (0..self.plan.leechers)
+        let receivers = (0..self.leechers)
             .map(|index| self.receiver(contest, &stage, index))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        space::warm(self.work, self.plan.len * self.plan.leechers as u64)?;
+        space::warm(self.work, self.source.len() * self.leechers as u64)?;
         let before = stage.sender.usage()?;
         let start = Instant::now();
         let mut members = Vec::new();
-        for (index, (argv, _)) in receivers.iter().enumerate() {
+        for (index, (start, _)) in receivers.iter().enumerate() {
             let log = stage.dir.path().join(format!("receiver{index}.log"));
-            let mut member = Member::start(&format!("{contest}: receiver"), argv, log)?;
-            if self.has_policy(contest) {
+            let mut member = Member::start(&format!("{contest}: receiver"), &start.argv, log)?;
+            member.done_by(start.done.clone());
+            if self.is_consulted(contest) {
                 member.watch_threads(POLICY_THREAD);
             }
             members.push(member);
         }
-        let times = wait_all(&mut members, start, self.plan.timeout)?;
+        let times = wait_all(&mut members, start, self.timeout)?;
         let sender = stage.sender.usage()?;
         let usages =
             members.iter_mut().map(Member::usage).collect::<anyhow::Result<Vec<Usage>>>()?;
         stage.sender.ensure_running()?;
+        members.iter_mut().for_each(Member::stop);
         stage.sender.stop();
         for (_, dir) in &receivers {
             self.source.compare(&dir.join(NAME))?;
         }
-        let gib = (self.plan.len * self.plan.leechers as u64) as f64 / f64::from(1 << 30);
+        let gib = (self.source.len() * self.leechers as u64) as f64 / f64::from(1 << 30);
         let received_cpu_s = usages.iter().map(|usage| usage.cpu_s).sum::<f64>();
         let all_cpu_s = sender.cpu_s - before.cpu_s + received_cpu_s;
         let policy_cpu_s = usages.iter().map(|usage| usage.thread_cpu_s).sum::<f64>();
@@ -166,10 +191,10 @@ impl Bench<'_> {
             run,
             contestant: contest.to_string(),
             wall_s,
-            mb_per_s: self.plan.len as f64 / 1e6 / wall_s,
+            mb_per_s: self.source.len() as f64 / 1e6 / wall_s,
             sender_cpu_s_per_gib: (sender.cpu_s - before.cpu_s) / gib,
             receiver_cpu_s_per_gib: received_cpu_s / gib,
-            policy_cpu_share: self.has_policy(contest).then(|| policy_cpu_s / all_cpu_s),
+            policy_cpu_share: self.is_consulted(contest).then(|| policy_cpu_s / all_cpu_s),
             sender_peak_mib: mib(sender.peak_kib),
             receiver_peak_mib: usages.iter().map(|usage| mib(usage.peak_kib)).fold(0.0, f64::max),
         })
@@ -180,11 +205,11 @@ impl Bench<'_> {
         interrupt::check()?;
         let dir = tempfile::tempdir_in(self.work)?;
         let path = |name: &str| dir.path().join(name);
-        let within = self.plan.timeout;
+        let within = self.timeout;
         let ready_file = path("ready");
         match contest {
             Contest::Floor => {
-                let argv = self.programs.floor_sender(&self.source, &ready_file);
+                let argv = self.programs.floor_sender(self.source, &ready_file);
                 let mut sender = Member::start("floor: sender", &argv, path("sender.log"))?;
                 let addr = await_that("its address", &mut sender, within, || text_of(&ready_file))?;
                 Ok(Stage { sender, _tracker: None, offer: Offer::Addr(addr.parse()?), dir })
@@ -199,12 +224,16 @@ impl Bench<'_> {
                 let announce = format!("http://{addr}/announce");
                 let info_hash = self.source.torrent(&announce, &torrent)?.info_hash;
                 let state_dir = path("seeder");
-                let argv = self.programs.seeder(seeder, &self.source, &torrent, &state_dir);
+                let argv = self.programs.seeder(seeder, self.source, &torrent, &state_dir)?;
                 let log = path("sender.log");
                 let mut sender = Member::start(&format!("{contest}: seeder"), &argv, log)?;
-                await_that("seeding", &mut sender, within, || {
-                    has_seeder(addr, info_hash.0).then_some(())
-                })?;
+                let argv = self.programs.await_seeder(addr, info_hash.0);
+                let mut known = Member::start("await-seeder", &argv, path("await-seeder.log"))?;
+                await_that("seeding", &mut sender, within, || match known.is_done() {
+                    Ok(false) => None,
+                    Ok(true) => Some(Ok(())),
+                    Err(error) => Some(Err(error)),
+                })??;
                 let offer = Offer::Torrent(torrent);
                 Ok(Stage { sender, _tracker: Some(tracker), offer, dir })
             }
@@ -217,18 +246,18 @@ impl Bench<'_> {
         contest: Contest,
         stage: &Stage,
         index: usize,
-    ) -> anyhow::Result<(Vec<OsString>, PathBuf)> {
+    ) -> anyhow::Result<(Start, PathBuf)> {
         let dir = stage.dir.path().join(format!("copy{index}"));
         fs::create_dir(&dir)?;
-        let argv = match (&stage.offer, contest) {
-            (Offer::Addr(addr), _) => self.programs.floor_receiver(&self.source, *addr, &dir),
+        let start = match (&stage.offer, contest) {
+            (Offer::Addr(addr), _) => self.programs.floor_receiver(self.source, *addr, &dir),
             (Offer::Torrent(torrent), Contest::Swarm { leecher, .. }) => {
                 let state_dir = stage.dir.path().join(format!("leecher{index}"));
-                self.programs.leecher(leecher, torrent, &dir, &state_dir)
+                self.programs.leecher(leecher, torrent, &dir, &state_dir)?
             }
             (Offer::Torrent(_), Contest::Floor) => anyhow::bail!("the floor knows no torrents"),
         };
-        Ok((argv, dir))
+        Ok((start, dir))
     }
 }
 

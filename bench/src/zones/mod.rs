@@ -22,7 +22,7 @@ pub(crate) use self::report::Report;
 use self::report::{Sample, Setting};
 use crate::{
     answer::{address, number},
-    client::{Programs, Resident, has_seeder, seed},
+    client::{Programs, Resident, seed, tracker::has_seeder},
     interrupt,
     machine::Machine,
     process::{Member, await_that, document, text_of, wait_all},

@@ -1,21 +1,26 @@
 //! The programs of a contest and what each is told: the two halves of the floor, shoald in its
-//! roles, and other clients. Everything on loopback, everything a client could do besides turned
-//! off. Never here: starting them.
+//! roles, and other clients ([`foreign`]). Everything a client could do besides is turned off.
+//! Never here: starting them.
+
+mod foreign;
+pub(crate) mod tracker;
 
 use std::{
     env,
     ffi::OsString,
     fmt,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 
-use crate::source::{NAME, Source};
+use self::foreign::{Foreign, Role};
+use crate::{
+    site::{Side, Site},
+    source::{NAME, Source},
+};
 
 /// A BitTorrent client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -24,6 +29,10 @@ pub(crate) enum Client {
     Shoal,
     /// `aria2c`, from the path
     Aria2,
+    /// Debian's `python3-libtorrent`
+    Libtorrent,
+    /// `transmission-daemon`, from the path; takes no peers on loopback
+    Transmission,
 }
 
 /// Who sends and who receives.
@@ -41,12 +50,22 @@ pub(crate) enum Contest {
 }
 
 /// Where the programs are, and what is the same for all runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Programs {
     shoald: PathBuf,
     shoalctl: PathBuf,
     bench: PathBuf,
     policy: Option<OsString>,
+    site: Site,
+}
+
+/// A program to start, and how it says that it is done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    /// The program and its arguments.
+    pub(crate) argv: Vec<OsString>,
+    /// The file that it makes then; none: it ends.
+    pub(crate) done: Option<PathBuf>,
 }
 
 /// A `shoald peer` that stays until it is ended.
@@ -60,15 +79,19 @@ pub(crate) struct Resident<'a> {
     pub(crate) more: Vec<OsString>,
 }
 
-/// How long the tracker may take to answer a scrape.
-const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
-/// The most that is read of its answer, bytes.
-const SCRAPE_LEN_MAX: u64 = 16 << 10;
-
 impl Contest {
     /// Whether `shoald` takes part, if only as the tracker.
     pub(crate) fn needs_shoald(self) -> bool {
         self != Self::Floor
+    }
+
+    /// The clients that take part.
+    fn clients(self) -> impl Iterator<Item = Client> {
+        let clients = match self {
+            Self::Floor => None,
+            Self::Swarm { seeder, leecher } => Some([seeder, leecher]),
+        };
+        clients.into_iter().flatten()
     }
 }
 
@@ -85,33 +108,45 @@ impl fmt::Display for Contest {
 }
 
 impl Client {
-    fn name(self) -> &'static str {
+    /// What tables call it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Shoal => "shoal",
             Self::Aria2 => "aria2",
+            Self::Libtorrent => "libtorrent",
+            Self::Transmission => "transmission",
         }
     }
 }
 
 impl Programs {
-    /// With `shoald` in `bin_dir`, else beside this program.
+    /// With `shoald` in `bin_dir`, else beside this program; the sides are at `site`.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// A program is not there, or cannot take part at this site.
     pub(crate) fn find(
         bin_dir: Option<&Path>,
         policy: Option<&str>,
+        site: Site,
         contests: &[Contest],
     ) -> anyhow::Result<Self> {
         let policy = policy.map(OsString::from);
-        let programs = Self { policy, ..Self::in_dir(bin_dir)? };
+        let programs = Self { policy, site, ..Self::in_dir(bin_dir)? };
         if contests.iter().any(|contest| contest.needs_shoald()) {
             ensure_built(&programs.shoald, "shoal-node")?;
+        }
+        for client in contests.iter().flat_map(|contest| contest.clients()) {
+            foreign::ensure_here(client)?;
+            let is_loopback = matches!(programs.site, Site::Loopback);
+            ensure!(
+                !is_loopback || client != Client::Transmission,
+                "transmission takes no peers on loopback: see --hosts"
+            );
         }
         Ok(programs)
     }
 
-    /// With `shoald` and `shoalctl` in `bin_dir`, else beside this program.
+    /// With `shoald` and `shoalctl` in `bin_dir`, else beside this program; all on loopback.
     ///
     /// # Errors
     /// One of them is not there.
@@ -126,88 +161,108 @@ impl Programs {
         let bench = env::current_exe()?;
         let bin_dir = bin_dir.or_else(|| bench.parent()).context("no folder of the programs")?;
         let [shoald, shoalctl] = ["shoald", "shoalctl"].map(|name| bin_dir.join(name));
-        Ok(Self { shoald, shoalctl, bench, policy: None })
+        Ok(Self { shoald, shoalctl, bench, policy: None, site: Site::Loopback })
     }
 
     /// The floor's sender, which writes its address to `ready_file`.
     pub(crate) fn floor_sender(&self, source: &Source, ready_file: &Path) -> Vec<OsString> {
-        argv(&self.bench, [&"floor-send" as &dyn Arg, &source.path(), &ready_file])
+        let ip = self.site.ip(Side::Sender).to_string();
+        let argv = argv(&self.bench, [&"floor-send" as &dyn Arg, &ip, &source.path(), &ready_file]);
+        self.site.enter(Side::Sender, argv)
     }
 
     /// A receiver of the floor, into `dir`.
-    pub(crate) fn floor_receiver(
-        &self,
-        source: &Source,
-        addr: SocketAddr,
-        dir: &Path,
-    ) -> Vec<OsString> {
+    pub(crate) fn floor_receiver(&self, source: &Source, addr: SocketAddr, dir: &Path) -> Start {
         let (len, piece_len) = (source.len().to_string(), source.piece_len().to_string());
         let copy = dir.join(NAME);
-        argv(
+        let argv = argv(
             &self.bench,
             [&"floor-receive" as &dyn Arg, &addr.to_string(), &copy, &len, &piece_len],
-        )
+        );
+        Start { argv: self.site.enter(Side::Receiver, argv), done: None }
     }
 
     /// A tracker, which writes its address to `ready_file`.
     pub(crate) fn tracker(&self, state_dir: &Path, ready_file: &Path) -> Vec<OsString> {
+        let listen = format!("{}:0", self.site.ip(Side::Sender));
         let mut argv = argv(
             &self.shoald,
-            [&"tracker" as &dyn Arg, &"--listen", &"127.0.0.1:0", &"--ready-file", &ready_file],
+            [&"tracker" as &dyn Arg, &"--listen", &listen, &"--ready-file", &ready_file],
         );
-        argv.extend(common(state_dir));
-        argv
+        argv.extend(self.common(Side::Sender, state_dir));
+        self.site.enter(Side::Sender, argv)
+    }
+
+    /// A program that ends once the tracker knows a seeder of the torrent.
+    pub(crate) fn await_seeder(&self, tracker: SocketAddr, info_hash: [u8; 20]) -> Vec<OsString> {
+        let hash: String = info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let argv = argv(&self.bench, [&"await-seeder" as &dyn Arg, &tracker.to_string(), &hash]);
+        self.site.enter(Side::Sender, argv)
     }
 
     /// A peer that has the source.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
     pub(crate) fn seeder(
         &self,
         client: Client,
         source: &Source,
         torrent: &Path,
         state_dir: &Path,
-    ) -> Vec<OsString> {
-        match client {
+    ) -> anyhow::Result<Vec<OsString>> {
+        let (ip, dir) = (self.site.ip(Side::Sender), source.dir());
+        let foreign = Foreign { ip, torrent, dir, state_dir, role: Role::Seed };
+        let start = match client {
             Client::Shoal => {
                 let downloads = state_dir.join("downloads");
                 let [flag, seed] = seed(source, torrent);
-                self.peer(state_dir, &downloads, [&flag as &dyn Arg, &seed])
+                let job = [&flag as &dyn Arg, &seed];
+                let argv = self.peer(Side::Sender, state_dir, &downloads, job);
+                Start { argv, done: None }
             }
-            Client::Aria2 => {
-                // What it is told to be true is true, so that it does not hash before it seeds.
-                let seeding = ["--seed-ratio=0.0", "--bt-seed-unverified=true"];
-                aria2(source.dir(), torrent, seeding)
-            }
-        }
+            Client::Aria2 => foreign.aria2()?,
+            Client::Libtorrent => foreign.libtorrent()?,
+            Client::Transmission => foreign.transmission()?,
+        };
+        Ok(self.site.enter(Side::Sender, start.argv))
     }
 
-    /// A peer that downloads into `dir` and ends once it has everything.
+    /// A peer that downloads into `dir` and is done once it has everything.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
     pub(crate) fn leecher(
         &self,
         client: Client,
         torrent: &Path,
         dir: &Path,
         state_dir: &Path,
-    ) -> Vec<OsString> {
-        match client {
+    ) -> anyhow::Result<Start> {
+        let ip = self.site.ip(Side::Receiver);
+        let foreign = Foreign { ip, torrent, dir, state_dir, role: Role::Leech };
+        let Start { argv, done } = match client {
             Client::Shoal => {
                 let job: [&dyn Arg; 4] =
                     [&"--torrent", &torrent, &"--auto-download", &"--exit-when-complete"];
-                let mut argv = self.peer(state_dir, dir, job);
+                let mut argv = self.peer(Side::Receiver, state_dir, dir, job);
                 if let Some(policy) = &self.policy {
                     argv.extend(["--policy".into(), policy.clone()]);
                 }
-                argv
+                Start { argv, done: None }
             }
-            Client::Aria2 => aria2(dir, torrent, ["--seed-time=0"]),
-        }
+            Client::Aria2 => foreign.aria2()?,
+            Client::Libtorrent => foreign.libtorrent()?,
+            Client::Transmission => foreign.transmission()?,
+        };
+        Ok(Start { argv: self.site.enter(Side::Receiver, argv), done })
     }
 
     /// A peer that stays.
     pub(crate) fn resident(&self, node: &Resident<'_>) -> Vec<OsString> {
         let downloads = node.state_dir.join("downloads");
         let ready: [&dyn Arg; 2] = [&"--ready-file", &node.ready_file];
-        let mut argv = self.peer(node.state_dir, &downloads, ready);
+        let mut argv = self.peer(Side::Sender, node.state_dir, &downloads, ready);
         argv.extend(node.more.iter().cloned());
         argv
     }
@@ -228,16 +283,24 @@ impl Programs {
 
     fn peer<const N: usize>(
         &self,
+        side: Side,
         state_dir: &Path,
         downloads: &Path,
         job: [&dyn Arg; N],
     ) -> Vec<OsString> {
-        let role: [&dyn Arg; 5] =
-            [&"peer", &"--listen", &"127.0.0.1:0", &"--downloads", &downloads];
+        let listen = format!("{}:0", self.site.ip(side));
+        let role: [&dyn Arg; 5] = [&"peer", &"--listen", &listen, &"--downloads", &downloads];
         let mut argv = argv(&self.shoald, role);
-        argv.extend(common(state_dir));
+        argv.extend(self.common(side, state_dir));
         argv.extend(job.iter().map(|arg| arg.os()));
         argv
+    }
+
+    fn common(&self, side: Side, state_dir: &Path) -> Vec<OsString> {
+        let advertise = self.site.ip(side).to_string();
+        let mut common: Vec<OsString> = vec!["--state-dir".into(), state_dir.into()];
+        common.extend(["--advertise", &advertise, "--log", "warn"].map(OsString::from));
+        common
     }
 }
 
@@ -256,62 +319,6 @@ fn ensure_built(program: &Path, package: &str) -> anyhow::Result<()> {
         program.display()
     );
     Ok(())
-}
-
-/// Asks the tracker at `announce` whether it knows a seeder of the torrent. Not reached is no.
-pub(crate) fn has_seeder(tracker: SocketAddr, info_hash: [u8; 20]) -> bool {
-    // Without the deadline of a connection a tracker that hangs would hang us.
-    scrape(tracker, info_hash).is_ok_and(|answer| seeders(&answer) > 0)
-}
-
-fn scrape(tracker: SocketAddr, info_hash: [u8; 20]) -> std::io::Result<Vec<u8>> {
-    let hash: String = info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let mut stream = TcpStream::connect_timeout(&tracker, SCRAPE_WITHIN)?;
-    stream.set_read_timeout(Some(SCRAPE_WITHIN))?;
-    stream.set_write_timeout(Some(SCRAPE_WITHIN))?;
-    let head = format!(
-        "GET /scrape?info_hash={hash} HTTP/1.1\r\nHost: {tracker}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(SCRAPE_LEN_MAX).read_to_end(&mut answer)?;
-    Ok(answer)
-}
-
-/// The count of seeders in the answer to a scrape of one torrent (BEP 48), 0 where it has none.
-fn seeders(answer: &[u8]) -> u64 {
-    let key = b"8:completei";
-    let Some(at) = answer.windows(key.len()).position(|window| window == key) else { return 0 };
-    let digits = answer[at + key.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |count: u64, digit| {
-        count.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    })
-}
-
-fn common(state_dir: &Path) -> Vec<OsString> {
-    let mut argv: Vec<OsString> = vec!["--state-dir".into(), state_dir.into()];
-    argv.extend(["--advertise", "127.0.0.1", "--log", "warn"].map(OsString::from));
-    argv
-}
-
-fn aria2<const N: usize>(dir: &Path, torrent: &Path, job: [&str; N]) -> Vec<OsString> {
-    let off = [
-        "--no-conf",
-        "--interface=127.0.0.1",
-        "--enable-dht=false",
-        "--enable-dht6=false",
-        "--bt-enable-lpd=false",
-        "--enable-peer-exchange=false",
-        "--file-allocation=none",
-        "--console-log-level=warn",
-        "--summary-interval=0",
-    ];
-    // As much room as shoal has, and no limit to its peers.
-    let on = ["--bt-max-peers=0", "--disk-cache=64M", "--listen-port=51413-51999"];
-    let mut argv: Vec<OsString> = vec!["aria2c".into()];
-    argv.extend(off.iter().chain(&on).chain(&job).map(OsString::from));
-    argv.extend(["--dir".into(), dir.into(), torrent.into()]);
-    argv
 }
 
 /// What can stand on a command line, so that texts and paths may stand in one list.
@@ -334,15 +341,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeders_are_counted_from_a_scrape() {
-        let check = |answer: &[u8], expected| assert_eq!(seeders(answer), expected);
-        check(b"HTTP/1.1 200 OK\r\n\r\nd5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei12e", 12);
-        check(b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei0e10:incompletei3eeee", 0);
-        check(b"d14:failure reason7:no suche", 0);
-        check(b"8:completei99999999999999999999999e", u64::MAX);
-    }
-
-    #[test]
     fn a_contest_is_called_by_its_clients() {
         let swarm = |seeder, leecher| Contest::Swarm { seeder, leecher }.to_string();
         assert_eq!(swarm(Client::Shoal, Client::Shoal), "shoal");
@@ -354,7 +352,7 @@ mod tests {
     fn a_missing_program_is_named_before_anything_starts() {
         let dir = tempfile::tempdir().unwrap();
         let swarm = Contest::Swarm { seeder: Client::Shoal, leecher: Client::Shoal };
-        let find = |contest| Programs::find(Some(dir.path()), None, &[contest]);
+        let find = |contest| Programs::find(Some(dir.path()), None, Site::Loopback, &[contest]);
         assert!(find(swarm).unwrap_err().to_string().contains("shoald is not there"));
         assert!(find(Contest::Floor).is_ok());
         std::fs::write(dir.path().join("shoald"), "").unwrap();
