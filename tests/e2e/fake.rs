@@ -212,11 +212,10 @@ impl Shared {
             if !queue.pause_until(due) {
                 return Ok(());
             }
-            let at = range.piece.0 as usize * self.content.chunk as usize + range.offset as usize;
             let mut block = vec![0; PIECE_HEAD_LEN];
             let head = block.first_chunk_mut().unwrap();
             message::encode_piece_head(range.piece, range.offset, range.len, head);
-            block.extend_from_slice(&self.content.data[at..at + range.len as usize]);
+            block.extend_from_slice(self.content.block(range));
             if matches!(self.conduct, Conduct::Liar) {
                 block[PIECE_HEAD_LEN] ^= 0xff;
             }
@@ -285,5 +284,11 @@ impl Content {
         let metainfo = crate::harness::metainfo(name, &data, chunk, &[]);
         let info_hash = crate::harness::info_hash(&metainfo);
         (Arc::new(Self { info_hash, chunk, data }), metainfo)
+    }
+
+    /// The bytes of a block.
+    pub fn block(&self, range: BlockRange) -> &[u8] {
+        let at = range.piece.0 as usize * self.chunk as usize + range.offset as usize;
+        &self.data[at..at + range.len as usize]
     }
 }

@@ -15,6 +15,7 @@ mod jobs;
 mod policies;
 mod python;
 mod resume;
+mod rules;
 mod strategist;
 mod udp_tracker;
 mod whole;
