@@ -50,27 +50,38 @@ impl TorrentStore {
     /// [`MergeError::Commit`], [`MergeError::Disk`] and [`MergeError::Store`] where the disk or
     /// the database fails: repeat it then.
     pub fn merge(&self, file: Option<usize>) -> Result<Merged, MergeError> {
-        let _one = self.0.merges.lock().unwrap_or_else(PoisonError::into_inner);
         let layout = &self.0.layout;
         let files: Vec<usize> = match file {
-            Some(file) if file >= layout.file_count() || !layout.is_on_disk(file) => {
-                return Err(MergeError::NoFile { file });
-            }
             Some(file) => vec![file],
             None => layout.files().collect(),
         };
-        self.require_complete(&files)?;
-        self.commit()?;
-        // A file may have changed, or a sync failed, meanwhile.
-        self.require_complete(&files)?;
+        let already = self.merge_files(&files)?;
         let is_seed = matches!(self.0.placement, Placement::Seed { .. });
         let path = match file {
             Some(file) if is_seed => layout.location(file, Place::Seed).path(),
             Some(file) => layout.location(file, Place::Merged).path(),
             None => layout.merged_root(),
         };
-        if is_seed {
-            return Ok(Merged { path, already: true });
+        Ok(Merged { path, already })
+    }
+
+    /// [`Self::merge`] of some files, by index, at once. Returns whether there was nothing to do.
+    ///
+    /// # Errors
+    /// As [`Self::merge`].
+    pub fn merge_files(&self, files: &[usize]) -> Result<bool, MergeError> {
+        let _one = self.0.merges.lock().unwrap_or_else(PoisonError::into_inner);
+        let layout = &self.0.layout;
+        let none = |file: &&usize| **file >= layout.file_count() || !layout.is_on_disk(**file);
+        if let Some(&file) = files.iter().find(none) {
+            return Err(MergeError::NoFile { file });
+        }
+        self.require_complete(files)?;
+        self.commit()?;
+        // A file may have changed, or a sync failed, meanwhile.
+        self.require_complete(files)?;
+        if matches!(self.0.placement, Placement::Seed { .. }) {
+            return Ok(true);
         }
         let steps = files.iter().map(|&file| Ok((file, self.plan(file)?)));
         let mut steps = steps.collect::<Result<Vec<_>, MergeError>>()?;
@@ -79,7 +90,7 @@ impl TorrentStore {
             self.merge_batch(batch)?;
         }
         self.remove_chunks_dirs();
-        Ok(Merged { path, already: steps.is_empty() })
+        Ok(steps.is_empty())
     }
 
     fn require_complete(&self, files: &[usize]) -> Result<(), MergeError> {

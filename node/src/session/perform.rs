@@ -13,7 +13,6 @@ use shoal_core::{
 
 use super::{
     inbox::{DiskNews, Inbox, Input},
-    opening::real_files,
     piece_work::{Check, verify_and_write},
     run::Shell,
 };
@@ -197,21 +196,12 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T, broken: impl FnOnce() -> T) -
 /// Pieces that a commit lost, and why.
 type Lost = Option<(Vec<PieceIndex>, String)>;
 
-/// Merges these files, all at once where they are all of the torrent's.
+/// Merges these files at once.
 fn merge_files(store: &TorrentStore, files: &[usize]) -> (Result<MergeDone, MergeFailure>, Lost) {
-    let wanted: Vec<usize> =
-        real_files(store.metainfo()).filter(|file| files.contains(file)).collect();
-    let merged = if wanted.len() == real_files(store.metainfo()).count() {
-        store.merge(None).map(|merged| merged.already)
-    } else {
-        wanted
-            .iter()
-            .try_fold(true, |already, &file| Ok(store.merge(Some(file))?.already && already))
-    };
-    match merged {
+    match store.merge_files(files) {
         Ok(already) => {
             let path = |&file: &usize| store.place_of(file).map(|(_, path)| path);
-            let paths = wanted.iter().filter_map(path);
+            let paths = files.iter().filter_map(path);
             let paths = paths.map(|path| path.display().to_string()).collect();
             (Ok(MergeDone { paths, already }), None)
         }
