@@ -46,7 +46,7 @@ pub struct AnnounceRequest {
     pub uploaded: u64,
     /// Payload bytes received since `started`, at most [`BYTES_MAX`].
     pub downloaded: u64,
-    /// Bytes missing until complete, at most [`BYTES_MAX`]; 0 makes it a seed.
+    /// Bytes missing of what it wants, at most [`BYTES_MAX`]; 0 makes it a seed.
     pub left: u64,
     /// What happened, `None` at the regular interval.
     pub event: Option<AnnounceEvent>,
@@ -146,7 +146,7 @@ pub struct ShoalPeer {
     pub up: Option<u64>,
     /// Payload bytes fetched in its life; `None` where it reports none, as foreign peers.
     pub down: Option<u64>,
-    /// Bytes missing until complete; 0 is a seed, which has every piece.
+    /// Bytes missing of what it wants; 0 without a bitfield is a seed, which has every piece.
     pub left: u64,
     /// The bitfield of the pieces it has; `None` for seeds, for foreign peers, and where the reply
     /// had no room for it.

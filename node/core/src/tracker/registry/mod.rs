@@ -294,7 +294,7 @@ impl Registry {
             uploaded: request.uploaded.min(BYTES_MAX),
             downloaded: request.downloaded.min(BYTES_MAX),
             left: request.left.min(BYTES_MAX),
-            shoal: status.map(|status| self.status(status, request.left, before.as_ref())),
+            shoal: status.map(|status| self.status(status, before.as_ref())),
             joined: before.as_ref().map_or(now, |peer| peer.joined),
             seen: now,
             completed: is_completion || was_complete,
@@ -310,19 +310,17 @@ impl Registry {
         Listing::Listed
     }
 
-    /// The status to keep of a peer: a seed needs no bitfield, totals never fall, and what does not
-    /// fit the budget is left out.
-    fn status(&self, status: &ShoalStatus, left: u64, before: Option<&Peer>) -> Status {
+    /// The status to keep of a peer: totals never fall, and what does not fit the budget is left out.
+    /// One that lacks nothing may have a bitfield, if it does not want everything (BEP 21).
+    fn status(&self, status: &ShoalStatus, before: Option<&Peer>) -> Status {
         let room = self.config.have_bytes_max.saturating_sub(self.status_bytes);
         let is_bounded = labels::are_bounded(&status.labels);
         let labels =
             Some(&status.labels).filter(|labels| is_bounded && labels_bytes(labels) <= room);
         let labels = labels.cloned().unwrap_or_default();
         let room = room - labels_bytes(&labels);
-        let have = status
-            .have
-            .as_deref()
-            .filter(|have| left != 0 && have.len() <= ANNOUNCE_HAVE_LEN_MAX.min(room));
+        let have =
+            status.have.as_deref().filter(|have| have.len() <= ANNOUNCE_HAVE_LEN_MAX.min(room));
         let before = before.and_then(|peer| peer.shoal.as_ref());
         let (up, down) = before.map_or((0, 0), |before| (before.up, before.down));
         Status {

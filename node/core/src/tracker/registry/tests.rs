@@ -348,7 +348,7 @@ fn bitfields_and_labels_keep_to_their_budget() {
     let mut announce = |n: u16, have_len: usize, left: u64, label: &str| {
         let mut request = request(n, left);
         let labels = [("k".to_owned(), label.to_owned())].into();
-        let have = Some(vec![0xff; have_len]);
+        let have = (have_len > 0).then(|| vec![0xff; have_len]);
         request.shoal = Some(ShoalStatus { have, labels, ..ShoalStatus::default() });
         let reply = registry.announce(START, &request, ip(n)).unwrap();
         registry.check();
@@ -360,9 +360,9 @@ fn bitfields_and_labels_keep_to_their_budget() {
     // Its own former status makes room for the next.
     assert_eq!(announce(1, 7, 5, "v"), (true, true));
     assert_eq!(announce(2, 1, 5, ""), (false, true));
-    // A seed's bitfield is not kept.
-    assert_eq!(announce(1, 7, 0, "v"), (false, true));
-    assert_eq!(announce(2, 6, 5, "v"), (true, true));
+    // A seed has none; one that wants only a part may lack nothing and have one.
+    assert_eq!(announce(1, 0, 0, "v"), (false, true));
+    assert_eq!(announce(2, 6, 0, "v"), (true, true));
     assert_eq!(registry.status_bytes, 10);
 }
 
