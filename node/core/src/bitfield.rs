@@ -172,6 +172,24 @@ impl Bitfield {
             .skip_while(move |piece| (piece.0 as usize) < from)
     }
 
+    /// How many bits are in both sets, 64 a step. Sets of different lengths are compared over the
+    /// shorter one.
+    #[must_use]
+    pub fn count_common(&self, other: &Self) -> usize {
+        let words = self.words.iter().zip(&other.words);
+        words.map(|(ours, theirs)| (ours & theirs).count_ones() as usize).sum()
+    }
+
+    /// What is in this set and not in the other, 64 bits a step.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let theirs = other.words.iter().copied().chain(iter::repeat(0));
+        let words = self.words.iter().zip(theirs).map(|(ours, theirs)| ours & !theirs);
+        let words = words.collect::<Vec<_>>();
+        let ones = words.iter().map(|word| word.count_ones() as usize).sum();
+        Self { words, len: self.len, ones }
+    }
+
     /// The unset bits in rising order.
     pub fn iter_zeros(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         bits(self.words.iter().map(|word| !word), self.len)
@@ -313,6 +331,17 @@ mod tests {
             prop_assert_eq!(field.iter_zeros().collect::<Vec<_>>(), indices(&bits, false));
             prop_assert_eq!(Bitfield::from_wire(&field.to_wire(), bits.len()), Ok(field));
             prop_assert_eq!(Bitfield::full(bits.len()), of(&vec![true; bits.len()]));
+        }
+
+        #[test]
+        fn sets_are_compared_bit_by_bit(
+            pairs in prop::collection::vec((any::<bool>(), any::<bool>()), 0..300),
+        ) {
+            let (ours, theirs): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+            let common = pairs.iter().filter(|(ours, theirs)| *ours && *theirs).count();
+            prop_assert_eq!(of(&ours).count_common(&of(&theirs)), common);
+            let rest = pairs.iter().map(|(ours, theirs)| *ours && !theirs).collect::<Vec<_>>();
+            prop_assert_eq!(of(&ours).without(&of(&theirs)), of(&rest));
         }
 
         #[test]

@@ -72,7 +72,7 @@ pub struct Conn {
     pub told_pieces: bool,
     /// What it has.
     pub have: Bitfield,
-    /// Of that, what we have not.
+    /// Of that, what we want and have not.
     pub interesting: u32,
     /// What it calls itself.
     pub client: Arc<str>,

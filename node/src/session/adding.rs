@@ -9,6 +9,7 @@ use shoal_core::{
     ids::{InfoHash, TorrentId},
     metainfo::Metainfo,
     session::command::{Command, CommandError},
+    torrent::selection::Selection,
 };
 
 use super::{
@@ -112,7 +113,8 @@ impl Shell {
         let (metainfo, resume) = (opened.metainfo.clone(), opened.resume);
         let (found, hash, fresh) = (opened.opened.clone(), metainfo.info_hash, opened.fresh);
         self.arriving = Some(opened);
-        self.issue(Command::Add { metainfo, opened: found, resume }, reply);
+        let selection = Selection::default();
+        self.issue(Command::Add { metainfo, opened: found, resume, selection }, reply);
         if self.arriving.take().is_some() && fresh {
             // The session refused it: nothing was changed, so nothing stays.
             let store = self.store.clone();

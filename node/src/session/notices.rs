@@ -23,7 +23,7 @@ impl Shell {
     pub(super) fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::TorrentAdded(id) => self.on_torrent_added(id),
-            Notice::TorrentChanged(id) => self.on_torrent_changed(id),
+            Notice::Selected(id) | Notice::TorrentChanged(id) => self.on_torrent_changed(id),
             Notice::TorrentRemoved { torrent, delete_data } => {
                 self.on_torrent_removed(torrent, delete_data);
             }

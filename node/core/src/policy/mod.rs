@@ -97,9 +97,9 @@ pub struct DownloadView {
     pub id: InfoHash,
     /// The torrent's name. From the metainfo: sanitise before a terminal.
     pub name: String,
-    /// Bytes in all.
+    /// Bytes of the wanted files.
     pub total: u64,
-    /// Bytes verified.
+    /// Of these, verified.
     pub done: u64,
     /// Smoothed bytes a second from all peers.
     pub rate_bps: u64,

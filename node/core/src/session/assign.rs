@@ -27,11 +27,12 @@ impl Session {
     /// Grants what can be granted in a torrent, or asks the policy.
     pub(super) fn fill(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get(&id) else { return };
-        if !torrent.may_download() || self.leaving.is_some() {
+        if !torrent.may_fetch() || self.leaving.is_some() {
             return;
         }
         self.fill_exclusive(id, out);
-        if self.torrents[&id].auto_download.is_none() {
+        let torrent = &self.torrents[&id];
+        if torrent.auto_download.is_none() || !torrent.may_download() {
             return;
         }
         match self.chooser_of(id) {
@@ -56,7 +57,8 @@ impl Session {
             Some((piece, extent, only))
         });
         for (piece, extent, only) in exclusive.collect::<Vec<_>>() {
-            if self.has_free_slot(only) {
+            // Whether the piece is wanted was decided when it was begun.
+            if self.lets_us(only) && self.is_below_slots(only) {
                 self.grant(id, piece, extent, only, out);
             }
         }
@@ -126,17 +128,23 @@ impl Session {
         self.peer_view(conn, median)
     }
 
-    /// Whether a peer has something for us and lets us have it.
+    /// Whether a peer has something that we want and lets us have it.
     pub(super) fn could_serve(&self, conn: ConnId) -> bool {
+        self.lets_us(conn) && self.conns[&conn].interesting > 0
+    }
+
+    /// Whether a peer lets us have what it has.
+    fn lets_us(&self, conn: ConnId) -> bool {
         let state = self.conns.get(&conn);
-        state.is_some_and(|state| {
-            let refuses = state.refuses_until > self.now;
-            !state.peer_choking && !refuses && state.interesting > 0
-        })
+        state.is_some_and(|state| !state.peer_choking && state.refuses_until <= self.now)
     }
 
     pub(super) fn has_free_slot(&self, conn: ConnId) -> bool {
-        self.could_serve(conn) && (self.conns[&conn].leases.len() as u32) < self.slots_of(conn)
+        self.could_serve(conn) && self.is_below_slots(conn)
+    }
+
+    fn is_below_slots(&self, conn: ConnId) -> bool {
+        (self.conns[&conn].leases.len() as u32) < self.slots_of(conn)
     }
 
     pub(super) fn slots_of(&self, conn: ConnId) -> u32 {

@@ -108,11 +108,11 @@ impl Session {
     pub(super) fn rechoke(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Unchoke::Slots(slots) = self.config.unchoke else { return };
         let Some(torrent) = self.torrents.get(&id) else { return };
-        let (conns, complete) = (torrent.conns.clone(), torrent.is_complete());
+        let (conns, finished) = (torrent.conns.clone(), torrent.is_finished());
         let mut peers = Vec::with_capacity(conns.len());
         for &conn in &conns {
             let Some(state) = self.conns.get_mut(&conn) else { continue };
-            let measured = match complete {
+            let measured = match finished {
                 false => Some(state.rate_in.bps()),
                 // What a choked peer takes says nothing of it.
                 true => (!state.am_choking).then(|| state.rate_out.bps()),

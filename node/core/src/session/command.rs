@@ -6,6 +6,7 @@ use crate::{
     ids::{InfoHash, JobId, PeerId, PieceIndex, TorrentId},
     metainfo::Metainfo,
     session::event::{MergeDone, Opened},
+    torrent::selection::Selection,
 };
 
 /// A wish. Torrents are named by id: whoever asks has looked it up ([`super::Session::torrents`]).
@@ -19,6 +20,8 @@ pub enum Command {
         opened: Opened,
         /// As it was when the node last ran; `Default` for a new one.
         resume: Resume,
+        /// Which of its files are wanted.
+        selection: Selection,
     },
     /// `connect_tracker`.
     ConnectTracker(TorrentId),
@@ -49,6 +52,8 @@ pub enum Command {
     },
     /// `merge_chunks`, of these files (indexes into the metainfo's files).
     Merge(TorrentId, Vec<usize>),
+    /// Want these files of a torrent from now on. A download at work goes on with them.
+    Select(TorrentId, Selection),
     /// Hash everything again: begins a job; answered at once with its id.
     Verify(TorrentId),
     /// Stop transfers.

@@ -224,23 +224,24 @@ impl Session {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.terms.extended) else {
             return;
         };
-        let complete = self.torrents.get(&state.torrent).is_some_and(|t| t.is_complete());
-        state.told_upload_only = complete;
+        let finished = self.torrents.get(&state.torrent).is_some_and(|t| t.is_finished());
+        let told = std::mem::replace(&mut state.told_upload_only, finished);
         let addr = state.addr;
-        let hello = self.our_handshake(addr, complete);
+        let hello = self.our_handshake(addr, (finished || told).then_some(finished));
         let message = Message::Extended { id: HANDSHAKE_ID, payload: hello.encode() };
         out.push(Action::Send { conn, message });
     }
 
-    /// Tells a peer that we want nothing any more (BEP 21): by another handshake, for the message
-    /// that others have for it is in no BEP.
+    /// Tells a peer that we want nothing any more, or something again (BEP 21), where it was told
+    /// otherwise: by another handshake, for the message that others have for it is in no BEP.
     pub(super) fn tell_upload_only(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        if self.conns.get(&conn).is_some_and(|state| !state.told_upload_only) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        if state.told_upload_only != self.torrents[&state.torrent].is_finished() {
             self.say_hello(conn, out);
         }
     }
 
-    fn our_handshake(&self, addr: SocketAddr, upload_only: bool) -> ExtendedHandshake {
+    fn our_handshake(&self, addr: SocketAddr, upload_only: Option<bool>) -> ExtendedHandshake {
         ExtendedHandshake {
             shoal_id: Some(SHOAL_ID),
             shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
@@ -248,7 +249,7 @@ impl Session {
             port: Some(self.identity.listen_port),
             reqq: Some(self.config.requests_served_max),
             your_ip: Some(addr.ip()),
-            upload_only: upload_only.then_some(true),
+            upload_only,
         }
     }
 
@@ -366,7 +367,7 @@ impl Session {
     pub(super) fn dial_more(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get(&id) else { return };
         let wanted =
-            torrent.auto_download.is_some() && !torrent.is_complete() && torrent.takes_part();
+            torrent.auto_download.is_some() && !torrent.is_finished() && torrent.takes_part();
         if !wanted || self.leaving.is_some() {
             return;
         }

@@ -105,8 +105,8 @@ impl Session {
         DownloadView {
             id: torrent.metainfo.info_hash,
             name: torrent.metainfo.name.clone(),
-            total: torrent.metainfo.layout().content_len(),
-            done: torrent.done_bytes,
+            total: torrent.wanted_bytes,
+            done: torrent.wanted_done_bytes,
             rate_bps: torrent.rate_in.bps(),
             endgame: self.is_endgame(torrent),
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

@@ -106,7 +106,7 @@ impl Session {
         state.told_pieces = true;
         if state.have.set(piece) {
             torrent.picker.add_piece(piece, &state.have);
-            state.interesting += u32::from(!torrent.have().get(piece));
+            state.interesting += u32::from(torrent.pieces.lacking().get(piece));
         }
         self.pieces_changed(conn, out);
         Ok(())
@@ -151,14 +151,13 @@ impl Session {
             for piece in have.iter_ones() {
                 if state.have.set(piece) {
                     torrent.picker.add_piece(piece, &state.have);
-                    state.interesting += u32::from(!torrent.have().get(piece));
+                    state.interesting += u32::from(torrent.pieces.lacking().get(piece));
                 }
             }
         } else {
             state.told_pieces = true;
             torrent.picker.add_peer(&have);
-            let new = have.iter_ones().filter(|&piece| !torrent.have().get(piece)).count();
-            state.interesting = new as u32;
+            state.interesting = have.count_common(torrent.pieces.lacking()) as u32;
             state.have = have;
         }
         self.pieces_changed(conn, out);
@@ -265,7 +264,7 @@ impl Session {
 
     /// A peer told more of what it has.
     fn pieces_changed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        if self.part_if_both_complete(conn, out) {
+        if self.part_if_nothing_to_do(conn, out) {
             return;
         }
         self.update_interest(conn, out);
@@ -274,11 +273,12 @@ impl Session {
         }
     }
 
-    /// Two seeds have nothing to say to each other, unless an operator connected them.
-    pub(super) fn part_if_both_complete(&mut self, conn: ConnId, out: &mut Vec<Action>) -> bool {
+    /// A seed and one that wants nothing have nothing to say to each other, unless an operator
+    /// connected them. A peer that has everything wants nothing, whatever we have.
+    pub(super) fn part_if_nothing_to_do(&mut self, conn: ConnId, out: &mut Vec<Action>) -> bool {
         let Some(state) = self.conns.get(&conn) else { return true };
-        let complete = self.torrents[&state.torrent].is_complete() && state.have.is_full();
-        if complete && state.origin != Origin::Operator {
+        let idle = self.torrents[&state.torrent].is_finished() && state.have.is_full();
+        if idle && state.origin != Origin::Operator && !self.is_requested(conn) {
             self.close(conn, CloseCause::BothComplete, out);
             return true;
         }
@@ -290,8 +290,7 @@ impl Session {
         let Some(state) = self.conns.get(&conn) else { return };
         let torrent = &self.torrents[&state.torrent];
         let downloads = torrent.auto_download.is_some() && state.interesting > 0;
-        let requested = self.jobs.values().any(|job| job.is_request_to(conn));
-        let wants = torrent.may_download() && (downloads || requested);
+        let wants = torrent.may_fetch() && (downloads || self.is_requested(conn));
         if wants == state.am_interested {
             return;
         }
@@ -299,6 +298,21 @@ impl Session {
         out.push(Action::Send { conn, message });
         if let Some(state) = self.conns.get_mut(&conn) {
             state.am_interested = wants;
+        }
+    }
+
+    /// Whether a `request_download` is at work with this connection.
+    fn is_requested(&self, conn: ConnId) -> bool {
+        self.jobs.values().any(|job| job.is_request_to(conn))
+    }
+
+    /// Counts anew how many pieces that we want every connection of a torrent has.
+    pub(super) fn count_interesting(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        for conn in &torrent.conns {
+            if let Some(state) = self.conns.get_mut(conn) {
+                state.interesting = state.have.count_common(torrent.pieces.lacking()) as u32;
+            }
         }
     }
 

@@ -46,8 +46,10 @@ pub(super) struct Job {
     /// Of a download: who served how many pieces and bytes.
     pub(super) served: BTreeMap<SocketAddr, (u32, u64)>,
     pub(super) merging: bool,
-    /// Bytes that were here when it began.
-    pub(super) began_with: u64,
+    /// Other files are wanted than when its merge began.
+    pub(super) reselected: bool,
+    /// Bytes that were here when it began; once it has ended, those that came meanwhile.
+    pub(super) moved: u64,
     available_only: bool,
     patient: bool,
     wasted_before: u64,
@@ -71,7 +73,8 @@ impl Job {
             pieces: (0, 0, 0),
             served: BTreeMap::new(),
             merging: false,
-            began_with: 0,
+            reselected: false,
+            moved: 0,
             available_only: false,
             patient: true,
             wasted_before: 0,
@@ -108,7 +111,7 @@ impl Session {
             job.name.clone_from(&of.metainfo.name);
             job.wasted_before = of.wasted;
             if kind_downloads {
-                job.began_with = of.done_bytes;
+                job.moved = of.done_bytes;
             }
         }
         self.jobs.insert(id, job);
@@ -139,7 +142,7 @@ impl Session {
         if let Some(torrent) = self.torrents.get_mut(&id) {
             torrent.auto_download = Some(job);
             torrent.book.retry_all();
-            if torrent.announcing.has_tracker() && !torrent.is_complete() {
+            if torrent.announcing.has_tracker() && !torrent.is_finished() {
                 torrent.announcing.want(now);
                 torrent.announcing.hurry(now);
             }
@@ -188,19 +191,14 @@ impl Session {
             |piece: &PieceIndex| torrent.have().get(*piece) || torrent.pieces.is_missing(*piece);
         let pieces = (0..count).map(PieceIndex).filter(free).collect::<Vec<_>>();
         for &piece in &now_had {
-            torrent.done_bytes -= torrent.content_of(piece);
+            torrent.count_lost(piece);
         }
         for &piece in &pieces {
             torrent.pieces.check(piece);
             torrent.picker.remove(piece);
         }
         torrent.checking += pieces.len() as u32;
-        for conn in &torrent.conns {
-            if let Some(state) = self.conns.get_mut(conn) {
-                let again = now_had.iter().filter(|&&piece| state.have.get(piece)).count();
-                state.interesting += again as u32;
-            }
-        }
+        self.count_interesting(id);
         if let Some(state) = self.jobs.get_mut(&job) {
             state.pieces.1 = pieces.len() as u32;
         }
@@ -273,12 +271,11 @@ impl Session {
         let now = self.now;
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(job) = torrent.auto_download.filter(|job| !self.jobs[job].merging) else { return };
-        if torrent.conns.is_empty() && torrent.takes_part() && !torrent.is_complete() {
+        if torrent.conns.is_empty() && torrent.takes_part() && !torrent.is_finished() {
             torrent.announcing.seek(now);
         }
-        let torrent = &self.torrents[&id];
-        let complete = torrent.is_complete();
-        if complete || (self.jobs[&job].available_only && self.nobody_has_the_rest(job, id)) {
+        let finished = self.torrents[&id].is_finished();
+        if finished || (self.jobs[&job].available_only && self.nobody_has_the_rest(job, id)) {
             self.merge_for(job, id, out);
         }
     }
@@ -335,12 +332,24 @@ impl Session {
         });
         match self.merges.remove(&merge) {
             Some(MergeFor::Command(command, _)) => reply(out, command, result.map(Done::Merged)),
+            Some(MergeFor::Job(job)) if result.is_ok() && self.goes_on(job) => {
+                self.dirty.insert(id);
+            }
             Some(MergeFor::Job(job)) => {
                 let ended = result.and_then(|done| self.download_done(job, id, done));
                 self.end_job(job, ended, out);
             }
             None => {}
         }
+    }
+
+    /// Whether a download whose files were merged has more to do: others were selected meanwhile.
+    fn goes_on(&mut self, job: JobId) -> bool {
+        let Some(state) = self.jobs.get_mut(&job).filter(|job| job.reselected) else {
+            return false;
+        };
+        (state.merging, state.reselected) = (false, false);
+        true
     }
 
     /// The end of a download whose complete files are merged.
@@ -353,12 +362,11 @@ impl Session {
         let (Some(job), Some(torrent)) = (self.jobs.get(&job), self.torrents.get(&id)) else {
             return Err(CommandError::UnknownTorrent);
         };
-        if !torrent.is_complete() {
-            let missing = (0..torrent.metainfo.piece_count()).map(PieceIndex);
-            let missing = missing.filter(|&piece| !torrent.have().get(piece)).collect::<Vec<_>>();
-            let named = missing.iter().take(NAMES_MAX);
-            let names = named.map(|&piece| torrent.metainfo.chunk_name(piece)).collect();
-            return Err(CommandError::Unavailable { missing: missing.len(), names });
+        if !torrent.is_finished() {
+            let lacking = torrent.pieces.lacking();
+            let named = lacking.iter_ones().take(NAMES_MAX);
+            let names = named.map(|piece| torrent.metainfo.chunk_name(piece)).collect();
+            return Err(CommandError::Unavailable { missing: lacking.count_ones(), names });
         }
         let served = job.served.iter();
         let served_by =
@@ -377,6 +385,15 @@ impl Session {
         // What the view counted while it ran stands still from here.
         let Some(view) = self.job(id).filter(|job| job.ended.is_none()) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        let of = job.torrent.and_then(|of| self.torrents.get(&of));
+        job.moved = match (&job.kind, of) {
+            // What was wanted may have changed meanwhile: all that came counts.
+            (JobKind::AutoDownload, Some(of)) => of.done_bytes.saturating_sub(job.moved),
+            (JobKind::AutoDownload, None)
+            | (JobKind::RequestDownload(_) | JobKind::Create | JobKind::Verify, _) => {
+                view.done_bytes
+            }
+        };
         job.bytes = (view.done_bytes, view.total_bytes);
         (job.pieces.0, job.pieces.1) = (view.done_pieces, view.total_pieces);
         job.ended = Some((self.now, result));
@@ -441,7 +458,7 @@ impl Session {
         self.merges.retain(|_, merge| *merge != MergeFor::Job(job));
         self.end_job(job, Err(error), out);
         match (kind, of) {
-            (JobKind::AutoDownload, Some(of)) => self.give_up_shared(of, out),
+            (JobKind::AutoDownload, Some(of)) => self.give_up_shared(of, |_| true, out),
             (JobKind::RequestDownload(piece), Some(of)) => self.give_up_open(of, piece, out),
             (JobKind::Create, _) => out.push(Action::StopOutsideJob { job }),
             // What is being checked is checked to the end: a half trusted torrent helps nobody.
@@ -456,15 +473,22 @@ impl Session {
         }
     }
 
-    /// Gives up the pieces that an auto_download was fetching.
-    fn give_up_shared(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+    /// Gives up pieces being fetched, apart from those that a `request_download` wants and those
+    /// being verified.
+    pub(super) fn give_up_shared(
+        &mut self,
+        id: TorrentId,
+        which: impl Fn(PieceIndex) -> bool,
+        out: &mut Vec<Action>,
+    ) {
         let Some(torrent) = self.torrents.get(&id) else { return };
         let requested = |piece: PieceIndex| {
             self.jobs.values().any(|j| {
                 j.is_running() && j.torrent == Some(id) && j.kind == JobKind::RequestDownload(piece)
             })
         };
-        let open = torrent.pieces.open().map(|(piece, _)| piece).filter(|&piece| !requested(piece));
+        let open = torrent.pieces.open().map(|(piece, _)| piece);
+        let open = open.filter(|&piece| which(piece) && !requested(piece));
         for piece in open.collect::<Vec<_>>() {
             self.give_up_open(id, piece, out);
         }

@@ -5,8 +5,8 @@
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
 //! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
-//! it), [`choke`] (who is served), [`orders`] (commands), [`jobs`], [`announce`], [`clockwork`]
-//! (timers), [`snapshot`] (views).
+//! it), [`choke`] (who is served), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
+//! [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
@@ -27,6 +27,7 @@ mod jobs;
 pub mod notice;
 mod orders;
 mod rescue;
+mod select;
 mod snapshot;
 mod timers;
 mod transfer;

@@ -12,6 +12,8 @@ pub enum Notice {
     TorrentAdded(TorrentId),
     /// A torrent's state, flags or totals changed.
     TorrentChanged(TorrentId),
+    /// Other files of a torrent are wanted than before.
+    Selected(TorrentId),
     /// A torrent is gone; the last notice about it.
     TorrentRemoved {
         /// Which.

@@ -15,7 +15,7 @@ use crate::{
     ids::{CommandId, ConnId, JobId, PieceIndex, TorrentId},
     metainfo::Metainfo,
     peer::Origin,
-    torrent::{Condition, Torrent, announcing::Wait},
+    torrent::{Condition, Torrent, announcing::Wait, selection::Selection},
     wire::extended::ShoalMessage,
 };
 
@@ -30,8 +30,8 @@ impl Session {
             return reply(out, id, Err(CommandError::ShuttingDown));
         }
         let done = match command {
-            Command::Add { metainfo, opened, resume } => {
-                self.add(metainfo, &opened, resume, out).map(Some)
+            Command::Add { metainfo, opened, resume, selection } => {
+                self.add(metainfo, &opened, (resume, selection), out).map(Some)
             }
             Command::ConnectTracker(torrent) => self.connect_tracker(id, torrent, out),
             Command::GetPeerSet(torrent) | Command::UpdateStatus(torrent) => {
@@ -51,6 +51,9 @@ impl Session {
                 self.order_download(torrent, available_only, patient, out).map(Some)
             }
             Command::Merge(torrent, files) => self.order_merge(id, torrent, files, out),
+            Command::Select(torrent, selection) => {
+                self.order_selection(torrent, selection, out).map(Some)
+            }
             Command::Verify(torrent) => self.order_verify(torrent, out).map(Some),
             Command::Pause(torrent) => self.pause(torrent, out).map(Some),
             Command::Resume(torrent) => self.resume(torrent, out).map(Some),
@@ -76,7 +79,7 @@ impl Session {
         }
     }
 
-    fn find(&mut self, id: TorrentId) -> Result<&mut Torrent, CommandError> {
+    pub(super) fn find(&mut self, id: TorrentId) -> Result<&mut Torrent, CommandError> {
         self.torrents.get_mut(&id).ok_or(CommandError::UnknownTorrent)
     }
 
@@ -94,7 +97,7 @@ impl Session {
         &mut self,
         metainfo: Arc<Metainfo>,
         opened: &Opened,
-        resume: Resume,
+        (resume, selection): (Resume, Selection),
         out: &mut Vec<Action>,
     ) -> Result<Done, CommandError> {
         if self.by_hash.contains_key(&metainfo.info_hash) {
@@ -103,7 +106,7 @@ impl Session {
         let id = TorrentId(self.next_id() as u32);
         let now = self.now;
         let info_hash = metainfo.info_hash;
-        let mut torrent = Torrent::new(id, metainfo, opened, resume, &mut self.rng, now);
+        let mut torrent = Torrent::new(id, metainfo, opened, resume, selection, &mut self.rng, now);
         let unverified = opened.unverified.iter().copied();
         let unverified = unverified.filter(|&piece| torrent.pieces.is_checking(piece));
         let unverified = unverified.collect::<Vec<_>>();

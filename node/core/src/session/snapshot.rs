@@ -123,11 +123,19 @@ impl Session {
             }
             let done: u64 = torrent.have().iter_ones().map(|piece| torrent.content_of(piece)).sum();
             assert_eq!(done, torrent.done_bytes, "done bytes");
+            let (selection, metainfo) = (torrent.selection(), &torrent.metainfo);
+            let had = torrent.have().iter_ones();
+            let done: u64 = had.map(|piece| selection.bytes_of(metainfo, piece)).sum();
+            assert_eq!(done, torrent.wanted_done_bytes, "done bytes of what is wanted");
+            for piece in (0..metainfo.piece_count()).map(PieceIndex) {
+                let waits = torrent.picker.waiting().get(piece);
+                assert_eq!(waits, torrent.pieces.waits(piece), "waiting of {piece:?}");
+            }
         }
         for (id, conn) in &self.conns {
             let torrent = &self.torrents[&conn.torrent];
             assert!(torrent.conns.contains(id), "{id:?} is not listed in its torrent");
-            let lacking = conn.have.iter_ones().filter(|&piece| !torrent.have().get(piece));
+            let lacking = conn.have.iter_ones().filter(|&p| torrent.pieces.lacking().get(p));
             assert_eq!(lacking.count() as u32, conn.interesting, "interesting pieces of {id:?}");
             for lease in &conn.leases {
                 assert_eq!(self.leases[lease].conn, *id, "holder of {lease:?}");
@@ -146,6 +154,9 @@ impl Session {
             },
             done_bytes: torrent.done_bytes,
             total_bytes: torrent.metainfo.layout().content_len(),
+            selection: torrent.selection().clone(),
+            wanted_bytes: torrent.wanted_bytes,
+            wanted_done_bytes: torrent.wanted_done_bytes,
             pieces_have: torrent.have().count_ones() as u32,
             pieces_checking: torrent.checking,
             peers: torrent.conns.len(),
@@ -211,10 +222,11 @@ impl Session {
         let Some(torrent) = torrent.filter(|_| job.is_running()) else { return view };
         match job.kind {
             JobKind::AutoDownload => {
-                view.done_bytes = torrent.done_bytes;
-                view.total_bytes = torrent.metainfo.layout().content_len();
-                view.done_pieces = torrent.have().count_ones() as u32;
-                view.total_pieces = torrent.metainfo.piece_count();
+                let (wanted, lacking) = (torrent.pieces.wanted(), torrent.pieces.lacking());
+                view.done_bytes = torrent.wanted_done_bytes;
+                view.total_bytes = torrent.wanted_bytes;
+                view.done_pieces = (wanted.count_ones() - lacking.count_ones()) as u32;
+                view.total_pieces = wanted.count_ones() as u32;
                 let running = job.ended.is_none() && torrent.condition == Condition::Active;
                 if view.phase == WAITING || (running && torrent.conns.is_empty()) {
                     let (_, pieces) = torrent.picker.unavailable(NAMES_MAX);
@@ -245,9 +257,8 @@ impl Session {
     fn rate_of(&self, job: &Job, torrent: Option<&Torrent>) -> u64 {
         match (&job.ended, &job.kind) {
             (Some((at, _)), _) => {
-                let moved = job.bytes.0.saturating_sub(job.began_with);
                 let micros = at.since(job.began).as_micros().max(1);
-                u64::try_from(u128::from(moved) * 1_000_000 / micros).unwrap_or(u64::MAX)
+                u64::try_from(u128::from(job.moved) * 1_000_000 / micros).unwrap_or(u64::MAX)
             }
             (None, JobKind::AutoDownload | JobKind::RequestDownload(_)) => {
                 torrent.map_or(0, |torrent| torrent.rate_in.bps())
@@ -310,7 +321,7 @@ fn state_of(torrent: &Torrent) -> TorrentState {
         Condition::Quit => TorrentState::Quit,
         Condition::DiskFull(_) => TorrentState::DiskFull,
         Condition::Failed(_) => TorrentState::Error,
-        Condition::Active if torrent.is_complete() => TorrentState::Seeding,
+        Condition::Active if torrent.is_finished() => TorrentState::Seeding,
         Condition::Active if torrent.auto_download.is_some() => TorrentState::Downloading,
         Condition::Active if torrent.checking > 0 => TorrentState::Checking,
         Condition::Active => TorrentState::Idle,

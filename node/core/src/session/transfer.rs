@@ -246,11 +246,15 @@ impl Session {
             self.charge(id, piece, suspect, out);
         }
         self.request_done(id, piece, &Ok(()), out);
-        if let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.is_complete()) {
-            // Said of a download only: data that was here all along completes nothing (BEP 3).
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.is_complete() {
+            // Said of a download only: data that was here all along completes nothing (BEP 3), and
+            // neither does a part.
             torrent.announcing.completed(self.now);
+        } else if !torrent.pieces.wanted().get(piece) {
+            return; // It changes nothing of what is wanted.
         }
-        self.completed_if_whole(id, out);
+        self.finished_if_all_had(id, out);
     }
 
     /// Counts a verified piece for who sent it.
@@ -271,22 +275,23 @@ impl Session {
     /// A piece is had: it is told, served and no longer wanted.
     pub(super) fn now_have(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        torrent.done_bytes += torrent.content_of(piece);
+        torrent.count_had(piece);
+        let wanted = torrent.pieces.wanted().get(piece);
         notify(out, Notice::PieceHave { torrent: id, piece });
         for conn in &torrent.conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             if state.have.get(piece) {
-                state.interesting = state.interesting.saturating_sub(1);
+                state.interesting -= u32::from(wanted);
             } else {
                 out.push(Action::Send { conn: *conn, message: Message::Have(piece) });
             }
         }
     }
 
-    /// Draws the consequences where every piece is had.
-    pub(super) fn completed_if_whole(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+    /// Draws the consequences where every wanted piece is had.
+    pub(super) fn finished_if_all_had(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if !torrent.is_complete() {
+        if !torrent.is_finished() {
             return;
         }
         // The trackers hear at the next announce that nothing is left; a check may have ended now.
@@ -294,7 +299,7 @@ impl Session {
         notify(out, Notice::TorrentChanged(id));
         self.update_interests(id, out);
         for conn in self.torrents[&id].conns.clone() {
-            if !self.part_if_both_complete(conn, out) {
+            if !self.part_if_nothing_to_do(conn, out) {
                 self.tell_upload_only(conn, out);
             }
         }
@@ -353,11 +358,11 @@ impl Session {
         }
     }
 
-    /// Gives up a piece that is being fetched: missing again, nothing of it is kept.
+    /// Gives up a piece that is being fetched: not had again, nothing of it is kept.
     pub(super) fn give_up(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let holders = torrent.pieces.give_up(piece);
-        torrent.picker.insert(piece);
+        torrent.put_back(piece);
         torrent.blame.clear(piece);
         for holder in holders {
             self.revoke(holder.lease, out);
@@ -426,14 +431,14 @@ impl Session {
             self.now_have(id, piece, out);
         } else {
             torrent.pieces.lost(piece);
-            torrent.picker.insert(piece);
+            torrent.put_back(piece);
         }
         self.verified_one(id, piece, good, out);
         if last {
             self.dirty.insert(id);
             notify(out, Notice::TorrentChanged(id));
             self.update_interests(id, out);
-            self.completed_if_whole(id, out);
+            self.finished_if_all_had(id, out);
         }
     }
 
@@ -488,16 +493,12 @@ impl Session {
         let had = had.collect::<Vec<_>>();
         for &piece in &had {
             torrent.pieces.lost(piece);
-            torrent.picker.insert(piece);
-            torrent.done_bytes -= torrent.content_of(piece);
-            for conn in &torrent.conns {
-                if let Some(state) = self.conns.get_mut(conn).filter(|s| s.have.get(piece)) {
-                    state.interesting += 1;
-                }
-            }
+            torrent.put_back(piece);
+            torrent.count_lost(piece);
             notify(out, Notice::PieceLost { torrent: id, piece });
         }
         if !had.is_empty() {
+            self.count_interesting(id);
             self.recant(id, out);
         }
         had

@@ -8,6 +8,7 @@ use crate::{
     policy::Labels,
     session::command::CommandError,
     time::Timestamp,
+    torrent::selection::Selection,
     tracker::announce::{PeerEntry, ShoalPeer},
 };
 
@@ -47,6 +48,12 @@ pub struct TorrentView {
     pub done_bytes: u64,
     /// Bytes without padding.
     pub total_bytes: u64,
+    /// Which files are wanted.
+    pub selection: Selection,
+    /// Bytes of the wanted files.
+    pub wanted_bytes: u64,
+    /// Of these, verified.
+    pub wanted_done_bytes: u64,
     /// Pieces had.
     pub pieces_have: u32,
     /// Pieces whose data on disk is still to be verified: neither had nor missing until then.

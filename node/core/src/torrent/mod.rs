@@ -1,9 +1,9 @@
 //! One torrent: its pieces, the order in which they are fetched, the peers it knows, its trackers.
 //!
 //! Each state has one owner here: [`pieces`] says where every piece and extent stands, [`picker`]
-//! which piece is next, [`book`] which addresses are known, [`announcing`] how the trackers stand,
-//! [`blame`] who sent bad data, [`blind`] whom no policy can starve. [`Torrent`] holds them together. Never here: connections, which
-//! belong to the session.
+//! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
+//! [`announcing`] how the trackers stand, [`blame`] who sent bad data, [`blind`] whom no policy can
+//! starve. [`Torrent`] holds them together. Never here: connections, which belong to the session.
 
 pub mod announcing;
 pub mod blame;
@@ -11,6 +11,7 @@ pub mod blind;
 pub mod book;
 pub mod picker;
 pub mod pieces;
+pub mod selection;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::{
     bitfield::Bitfield,
     config::EXTENT_LEN,
     ids::{ConnId, JobId, PieceIndex, PolicyId, TorrentId},
-    metainfo::{FileKind, Metainfo},
+    metainfo::Metainfo,
     policy::ChunkOrder,
     rate::Rate,
     rng::Rng,
@@ -31,6 +32,7 @@ use blind::Blind;
 use book::Book;
 use picker::Picker;
 use pieces::{ExtentPlan, Pieces};
+use selection::Selection;
 
 /// What a torrent is at, apart from what its pieces say.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +101,10 @@ pub struct Torrent {
     pub failed_pieces: u32,
     /// Verified bytes without padding.
     pub done_bytes: u64,
+    /// Bytes of the wanted files.
+    pub wanted_bytes: u64,
+    /// Of these, verified.
+    pub wanted_done_bytes: u64,
     /// Smoothed bytes a second, in.
     pub rate_in: Rate,
     /// Smoothed bytes a second, out.
@@ -115,6 +121,7 @@ pub struct Torrent {
     pub duplicate: bool,
     /// What the policy was told.
     pub told: Told,
+    selection: Selection,
 }
 
 impl Torrent {
@@ -125,6 +132,7 @@ impl Torrent {
         metainfo: Arc<Metainfo>,
         opened: &Opened,
         resume: Resume,
+        selection: Selection,
         rng: &mut Rng,
         now: Timestamp,
     ) -> Self {
@@ -166,6 +174,8 @@ impl Torrent {
             wasted: 0,
             failed_pieces: 0,
             done_bytes: 0,
+            wanted_bytes: metainfo.layout().content_len(),
+            wanted_done_bytes: 0,
             rate_in: Rate::new(now),
             rate_out: Rate::new(now),
             deferred_until: Timestamp::default(),
@@ -174,10 +184,57 @@ impl Torrent {
             blind: Blind::default(),
             duplicate: true,
             told: Told::default(),
+            selection: Selection::default(),
             metainfo,
         };
         torrent.done_bytes = opened.have.iter_ones().map(|piece| torrent.content_of(piece)).sum();
+        torrent.wanted_done_bytes = torrent.done_bytes;
+        torrent.select(selection);
         torrent
+    }
+
+    /// Which files are wanted.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Changes which files are wanted. Pieces being fetched go on; what is had stays.
+    pub fn select(&mut self, selection: Selection) {
+        if selection == self.selection {
+            return;
+        }
+        let metainfo = &self.metainfo;
+        self.wanted_bytes = selection.bytes(metainfo);
+        let had = self.pieces.have().iter_ones();
+        self.wanted_done_bytes = had.map(|piece| selection.bytes_of(metainfo, piece)).sum();
+        self.pieces.want(selection.pieces(metainfo));
+        self.selection = selection;
+        for piece in (0..self.metainfo.piece_count()).map(PieceIndex) {
+            match self.pieces.waits(piece) {
+                true => self.picker.insert(piece),
+                false => self.picker.remove(piece),
+            }
+        }
+    }
+
+    /// A piece is neither had nor begun: it waits to be begun, where it is wanted.
+    pub fn put_back(&mut self, piece: PieceIndex) {
+        if self.pieces.waits(piece) {
+            self.picker.insert(piece);
+        }
+    }
+
+    /// Counts a piece that is had since now.
+    pub fn count_had(&mut self, piece: PieceIndex) {
+        self.done_bytes += self.content_of(piece);
+        self.wanted_done_bytes += self.selection.bytes_of(&self.metainfo, piece);
+    }
+
+    /// Counts a piece that is had no longer.
+    pub fn count_lost(&mut self, piece: PieceIndex) {
+        self.done_bytes -= self.content_of(piece);
+        self.wanted_done_bytes -= self.selection.bytes_of(&self.metainfo, piece);
     }
 
     /// The pieces had.
@@ -186,10 +243,16 @@ impl Torrent {
         self.pieces.have()
     }
 
-    /// Whether every piece is had.
+    /// Whether every piece is had, wanted or not.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.pieces.have().is_full()
+    }
+
+    /// Whether every wanted piece is had: a seed, or a partial seed (BEP 21).
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.pieces.lacking().count_ones() == 0
     }
 
     /// Bytes without padding that a piece holds.
@@ -200,10 +263,10 @@ impl Torrent {
         u64::from(layout.piece_size(piece) - padding)
     }
 
-    /// Bytes without padding that are still missing.
+    /// Bytes of the wanted files that are still missing.
     #[must_use]
     pub fn left_bytes(&self) -> u64 {
-        self.metainfo.layout().content_len() - self.done_bytes
+        self.wanted_bytes - self.wanted_done_bytes
     }
 
     /// How a piece is fetched: its extents, and what of them is padding.
@@ -221,11 +284,10 @@ impl Torrent {
             .collect()
     }
 
-    /// The files all of whose pieces are had, as indexes into the metainfo's files.
+    /// The wanted files all of whose pieces are had, as indexes into the metainfo's files.
     #[must_use]
     pub fn complete_files(&self) -> Vec<usize> {
-        let regular = |file: &usize| self.metainfo.files[*file].kind == FileKind::Regular;
-        let files = (0..self.metainfo.files.len()).filter(regular);
+        let files = self.selection.regular(&self.metainfo);
         files.filter(|&file| self.missing_of(file).next().is_none()).collect()
     }
 
@@ -250,10 +312,16 @@ impl Torrent {
         }
     }
 
-    /// Whether new leases may be granted.
+    /// Whether new leases may be granted for what is wanted.
     #[must_use]
     pub fn may_download(&self) -> bool {
-        self.condition == Condition::Active && !self.is_complete()
+        self.may_fetch() && !self.is_finished()
+    }
+
+    /// Whether new leases may be granted at all: an operator may ask for a piece that is not wanted.
+    #[must_use]
+    pub fn may_fetch(&self) -> bool {
+        self.condition == Condition::Active
     }
 }
 
@@ -268,3 +336,6 @@ fn whole_blocks(pad: &std::ops::Range<u32>, range: &std::ops::Range<u32>) -> u32
     let end = if end == range.end { end } else { end / block * block };
     end.saturating_sub(start)
 }
+
+#[cfg(test)]
+mod tests;

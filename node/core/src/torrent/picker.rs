@@ -64,6 +64,12 @@ impl Picker {
         self.complete + u32::from(self.partial[piece.0 as usize])
     }
 
+    /// The pieces that wait to be begun.
+    #[must_use]
+    pub fn waiting(&self) -> &Bitfield {
+        &self.waiting
+    }
+
     /// Whether no piece waits to be begun.
     #[must_use]
     pub fn is_empty(&self) -> bool {

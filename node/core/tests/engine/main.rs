@@ -9,6 +9,7 @@
 
 mod foreign;
 mod policies;
+mod selection;
 mod unchoking;
 mod world;
 

@@ -14,7 +14,7 @@ use shoal_core::{
     ids::{CommandId, ConnId, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
     metainfo::{
         Metainfo,
-        create::{Content, CreateOptions, Pad, Plan},
+        create::{Content, CreateOptions, NewFile, Pad, Plan},
     },
     policy::{Advice, Answer, Consultation, Judged, Report, Verdict},
     rng::Rng,
@@ -26,7 +26,11 @@ use shoal_core::{
         notice::Notice,
     },
     time::Timestamp,
-    tracker::registry::{Registry, RegistryConfig},
+    torrent::selection::Selection,
+    tracker::{
+        announce::AnnounceRequest,
+        registry::{Registry, RegistryConfig},
+    },
     wire::{Message, Terms},
 };
 
@@ -103,6 +107,10 @@ pub(crate) struct World {
     pub(crate) granted: Vec<(usize, usize, Lease)>,
     pub(crate) policy: Option<Policy>,
     pub(crate) advisor: Option<Advisor>,
+    /// Every merge, by the index of its node: its files.
+    pub(crate) merges: Vec<(usize, Vec<usize>)>,
+    /// Every announce, by the index of its node.
+    pub(crate) announced: Vec<(usize, AnnounceRequest)>,
     /// What policies were told.
     pub(crate) reports: Vec<Report>,
     pub(crate) trace: Vec<String>,
@@ -112,9 +120,20 @@ const LATENCY: Duration = Duration::from_micros(500);
 
 /// A torrent of `len` bytes in one file.
 pub(crate) fn metainfo(len: u64, piece_len: u32) -> Arc<Metainfo> {
+    planned("file1.webm", Content::Single { len }, piece_len)
+}
+
+/// A torrent of files of these lengths, without padding between them.
+pub(crate) fn folder(lens: &[u64], piece_len: u32) -> Arc<Metainfo> {
+    let files = lens.iter().enumerate();
+    let files = files.map(|(index, &len)| NewFile { path: vec![format!("{index}")], len });
+    planned("release", Content::Multi(files.collect()), piece_len)
+}
+
+fn planned(name: &str, content: Content, piece_len: u32) -> Arc<Metainfo> {
     let plan = Plan::new(CreateOptions {
-        name: "file1.webm".to_owned(),
-        content: Content::Single { len },
+        name: name.to_owned(),
+        content,
         piece_len: Some(piece_len),
         pad: Pad::Never,
         private: false,
@@ -144,6 +163,8 @@ impl World {
             granted: Vec::new(),
             policy: None,
             advisor: None,
+            merges: Vec::new(),
+            announced: Vec::new(),
             reports: Vec::new(),
             trace: Vec::new(),
         }
@@ -176,8 +197,15 @@ impl World {
         });
         let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
         let metainfo = self.metainfo.clone();
-        let added =
-            self.command(index, Command::Add { metainfo, opened, resume: Resume::default() });
+        let added = self.command(
+            index,
+            Command::Add {
+                metainfo,
+                opened,
+                resume: Resume::default(),
+                selection: Selection::default(),
+            },
+        );
         let Some(Ok(Done::Added(torrent))) = added else { panic!("not added: {added:?}") };
         self.nodes[index].torrent = Some(torrent);
         index
@@ -371,12 +399,14 @@ impl World {
                     self.later(LATENCY, node, Happening::Fact(event));
                 }
             }
-            Action::Merge { torrent, merge, .. } => {
+            Action::Merge { torrent, merge, files } => {
+                self.merges.push((node, files));
                 let result = Ok(MergeDone { paths: vec!["file1.webm".to_owned()], already: false });
                 let event = Event::Merged { torrent, merge, result };
                 self.later(LATENCY, node, Happening::Fact(event));
             }
             Action::Announce { announce, request, .. } => {
+                self.announced.push((node, (*request).clone()));
                 let source = self.nodes[node].addr.ip();
                 let result = match self.tracker_down {
                     false => Ok(self.registry.announce(self.now, &request, source).unwrap()),
