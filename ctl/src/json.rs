@@ -32,7 +32,7 @@ replies! {
     SeeConnectedResponse SeeChunkStatusResponse MergeChunksResponse AutoDownloadResponse
     CreateTorrentResponse AddTorrentResponse ListTorrentsResponse GetTorrentResponse
     VerifyTorrentResponse PauseTorrentResponse ResumeTorrentResponse RemoveTorrentResponse
-    ListJobsResponse CancelJobResponse
+    SelectFilesResponse ListJobsResponse CancelJobResponse
     ListSwarmsResponse GetSwarmResponse
     GetInfoResponse WatchEventsResponse ShutdownResponse
     ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse

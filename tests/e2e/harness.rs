@@ -280,7 +280,7 @@ impl Host {
     /// Adds a torrent to download.
     pub async fn add(&self, metainfo: &[u8]) -> Result<v1::Torrent, Status> {
         let source = v1::add_torrent_request::Source::Metainfo(metainfo.to_vec());
-        let request = v1::AddTorrentRequest { source: Some(source), seed_path: String::new() };
+        let request = v1::AddTorrentRequest { source: Some(source), ..Default::default() };
         Ok(self.torrents().add_torrent(request).await?.into_inner().torrent.unwrap())
     }
 

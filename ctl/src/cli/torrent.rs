@@ -17,6 +17,8 @@ pub enum TorrentCommand {
     List(Limit),
     /// Show one torrent with its files and trackers
     Show(ShowArgs),
+    /// Say which files are wanted, also while it downloads
+    Select(SelectArgs),
     /// Hash what is on disk again
     Verify(Selector),
     /// Stop its transfers
@@ -108,6 +110,24 @@ pub struct AddArgs {
     /// Data on the node to seed; absolute, unless the endpoint is a Unix socket
     #[arg(long, value_name = "DATA")]
     pub seed: Option<PathBuf>,
+    /// Want only these files: '*.mkv', 'extras/**', '!**/*.nfo'; repeated: those too
+    #[arg(long, value_name = "GLOB", conflicts_with = "seed")]
+    pub files: Vec<String>,
+}
+
+/// Arguments of torrent select.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["files", "all"])))]
+pub struct SelectArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Want only these files: '*.mkv', 'extras/**', '!**/*.nfo'; repeated: those too
+    #[arg(long, value_name = "GLOB")]
+    pub files: Vec<String>,
+    /// Want every file
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Arguments of torrent show.

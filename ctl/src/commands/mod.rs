@@ -17,6 +17,7 @@ mod look;
 mod node;
 mod peer;
 pub(crate) mod policy;
+mod select;
 mod torrent;
 mod tracker;
 mod transfer;
@@ -63,6 +64,7 @@ async fn carry_out_torrent(s: &mut Session<'_>, command: TorrentCommand) -> Resu
         TorrentCommand::Add(args) => torrent::add(s, &args).await,
         TorrentCommand::List(limit) => torrent::list(s, limit).await,
         TorrentCommand::Show(args) => torrent::show(s, &args).await,
+        TorrentCommand::Select(args) => select::select(s, &args).await,
         TorrentCommand::Verify(selector) => torrent::verify(s, &selector).await,
         TorrentCommand::Pause(selector) => torrent::pause(s, &selector).await,
         TorrentCommand::Resume(selector) => torrent::resume(s, &selector).await,

@@ -7,6 +7,7 @@ use shoal::v1;
 use super::{
     create::node_path,
     look::tell_of_more,
+    select,
     transfer::{job_goes_on, no_result},
 };
 use crate::{
@@ -36,10 +37,15 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
     };
     let metainfo = read_bounded(&args.file, METAINFO_LEN_MAX)?;
     let source = Some(v1::add_torrent_request::Source::Metainfo(metainfo));
-    let request = s.request(v1::AddTorrentRequest { source, seed_path });
+    let files = args.files.clone();
+    let request = s.request(v1::AddTorrentRequest { source, seed_path, files });
     let reply = s.unary(s.torrents().add_torrent(request)).await?;
-    if reply.already {
-        s.say("it was there already; nothing was changed");
+    match (reply.already, args.files.is_empty()) {
+        (true, true) => s.say("it was there already; nothing was changed"),
+        (true, false) => s.say(
+            "it was there already; nothing was changed: torrent select says which files are wanted",
+        ),
+        (false, _) => {}
     }
     s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
 }
@@ -92,7 +98,7 @@ fn table(torrents: &[v1::Torrent]) -> Grid {
             torrent.info_hash.chars().take(LIST_HASH_DIGITS).collect(),
             state(torrent),
             human::bytes(torrent.total_bytes),
-            human::percent(torrent.done_bytes, torrent.total_bytes),
+            human::percent(torrent.wanted_done_bytes, torrent.wanted_bytes),
             torrent.peers.to_string(),
             human::short_rate(torrent.download_bps),
             human::short_rate(torrent.upload_bps),
@@ -114,7 +120,8 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
         0 => String::new(),
         left => format!(", {left} being verified"),
     };
-    block([
+    let wanted = (t.wanted_files < t.files).then(|| ("wanted", select::wanted(t)));
+    let head = [
         ("name", t.name.clone()),
         ("info hash", t.info_hash.clone()),
         ("state", state),
@@ -122,8 +129,10 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
             "size",
             format!("{}, {}", human::bytes(t.total_bytes), human::count(t.files.into(), "file")),
         ),
+    ];
+    let rest = [
         ("chunks", format!("{} of {}, {chunk_size} each{checking}", t.chunks_have, t.chunks)),
-        ("done", human::percent(t.done_bytes, t.total_bytes)),
+        ("done", human::percent(t.wanted_done_bytes, t.wanted_bytes)),
         ("peers", t.peers.to_string()),
         ("tracker", if t.tracker_connected { "connected" } else { "not connected" }.to_owned()),
         (
@@ -141,7 +150,8 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
         ),
         ("private", if t.private { "yes" } else { "no" }.to_owned()),
         ("location", t.location.clone()),
-    ])
+    ];
+    block(head.into_iter().chain(wanted).chain(rest))
 }
 
 pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Failure> {
@@ -170,14 +180,17 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
         Column::Elastic("FILE"),
         Column::Right("SIZE"),
         Column::Right("CHUNKS"),
+        Column::Left("WANTED"),
         Column::Left("MERGED"),
     ]);
+    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     for file in &reply.files {
         grid.row([
             file.path.clone(),
             human::bytes(file.length_bytes),
             format!("{}/{}", file.chunks_have, file.chunks),
-            if file.merged { "yes" } else { "no" }.to_owned(),
+            yes_or_no(file.wanted),
+            yes_or_no(file.merged),
         ]);
     }
     text.push_str(&grid.render(width));
@@ -275,7 +288,8 @@ mod tests {
             info_hash: "0123456789abcdef".repeat(3),
             state: v1::TorrentState::Downloading.into(),
             total_bytes: 1023 << 20,
-            done_bytes: 1 << 20,
+            wanted_bytes: 1023 << 20,
+            wanted_done_bytes: 1 << 20,
             peers: 256,
             download_bps: 999 << 20,
             upload_bps: 999 << 20,
@@ -301,6 +315,38 @@ mod tests {
         };
         assert!(chunks(0).ends_with("5 of 9, 64.0 KiB each"), "{}", chunks(0));
         assert!(chunks(3).ends_with("5 of 9, 64.0 KiB each, 3 being verified"), "{}", chunks(3));
+    }
+
+    #[test]
+    fn what_is_wanted_is_said_where_not_everything_is() {
+        let torrent = |wanted_files| v1::Torrent {
+            files: 5,
+            wanted_files,
+            total_bytes: 30 << 20,
+            wanted_bytes: 10 << 20,
+            wanted_done_bytes: 5 << 20,
+            ..v1::Torrent::default()
+        };
+        let text = describe(Some(&torrent(2)));
+        assert!(text.contains("\nwanted:     2 of 5 files, 10.0 MiB\n"), "{text}");
+        assert!(text.contains("\ndone:       50%\n"), "{text}");
+        assert!(!describe(Some(&torrent(5))).contains("wanted:"));
+    }
+
+    #[test]
+    fn files_fit_eighty_columns() {
+        let file = v1::TorrentFile {
+            path: "một thư mục có tên rất dài/và một tệp có tên còn dài hơn nữa.webm".to_owned(),
+            length_bytes: 1023 << 30,
+            chunks: 1_048_576,
+            chunks_have: 1_048_575,
+            wanted: true,
+            merged: false,
+        };
+        let reply = v1::GetTorrentResponse { files: vec![file], ..Default::default() };
+        let text = details(&reply, Some(80));
+        let last = text.lines().last().unwrap();
+        assert!(last.width() <= 80 && last.contains("1048575/1048576  yes     no"), "{text}");
     }
 
     #[test]

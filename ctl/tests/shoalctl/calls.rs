@@ -19,7 +19,7 @@ async fn a_sentence_is_all_that_is_written_over_either_transport() {
 }
 
 /// Each command with one reply, and something its table says.
-const LINES: [(&str, &str); 32] = [
+const LINES: [(&str, &str); 33] = [
     ("connect-tracker", "Tracker established connection to Peer[10.0.0.1,7000]\n"),
     ("get-peer-set", "10.0.0.1:7000 (this)"),
     ("update-status-to-tracker", "Tracker updated Peer[10.0.0.1,7000] status\n"),
@@ -38,6 +38,7 @@ const LINES: [(&str, &str); 32] = [
     ("torrent list", "seeding"),
     ("torrent show", "2 of 3"),
     ("torrent pause", "film\u{fffd}: seeding\n"),
+    ("torrent select --files *.mkv", "film\u{fffd}: 2 of 5 files wanted, 10.0 MiB of 30.0 MiB\n"),
     ("torrent resume film", "film\u{fffd}: seeding\n"),
     ("torrent remove film --yes", "film removed\n"),
     ("jobs list", "film"),
@@ -137,6 +138,32 @@ async fn a_metainfo_file_is_read_here_and_a_seed_path_is_the_nodes() {
     assert_eq!(ran.exit, Exit::Usage);
     assert!(ran.err.contains("--seed 'data/film' must be absolute"), "{}", ran.err);
     assert_eq!(node.seen.all().len(), 1);
+}
+
+#[tokio::test]
+async fn files_are_named_once_or_more_or_all_of_them() {
+    let node = Node::start().await;
+    let seen = |line: &'static str| {
+        let node = &node;
+        async move {
+            assert_eq!(node.run(line).await.exit, Exit::Ok);
+            node.seen.last()
+        }
+    };
+    assert_eq!(
+        seen("torrent select film --files a/*.mkv --files !b").await,
+        r#"SelectFilesRequest { torrent: "film", files: ["a/*.mkv", "!b"], all: false }"#
+    );
+    assert_eq!(
+        seen("torrent select --all").await,
+        r#"SelectFilesRequest { torrent: "", files: [], all: true }"#
+    );
+    for wrong in ["torrent select", "torrent select --all --files a", "torrent select a b"] {
+        assert_eq!(node.run(wrong).await.exit, Exit::Usage, "{wrong}");
+    }
+    let wrong = node.run("torrent add x.torrent --files a --seed b").await;
+    assert_eq!(wrong.exit, Exit::Usage);
+    assert!(wrong.err.contains("--seed"), "{}", wrong.err);
 }
 
 #[tokio::test]

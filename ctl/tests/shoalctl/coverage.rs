@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 41] = [
+const METHODS: [(&str, &str); 42] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -29,6 +29,7 @@ const METHODS: [(&str, &str); 41] = [
     ("TorrentService.AddTorrent", "torrent add"),
     ("TorrentService.ListTorrents", "torrent list"),
     ("TorrentService.GetTorrent", "torrent show"),
+    ("TorrentService.SelectFiles", "torrent select"),
     ("TorrentService.VerifyTorrent", "torrent verify"),
     ("TorrentService.PauseTorrent", "torrent pause"),
     ("TorrentService.ResumeTorrent", "torrent resume"),

@@ -316,6 +316,8 @@ service! {
         |r| (r.torrent.clone(), v1::PauseTorrentResponse { torrent: Some(torrent()) });
     unary resume_torrent(ResumeTorrentRequest) -> ResumeTorrentResponse =
         |r| (r.torrent.clone(), v1::ResumeTorrentResponse { torrent: Some(torrent()) });
+    unary select_files(SelectFilesRequest) -> SelectFilesResponse =
+        |r| (r.torrent.clone(), v1::SelectFilesResponse { torrent: Some(torrent()) });
     unary remove_torrent(RemoveTorrentRequest) -> RemoveTorrentResponse = |r| {
         let (info_hash, name) = ("ab".repeat(20), r.torrent.clone());
         (r.torrent.clone(), v1::RemoveTorrentResponse { info_hash, name })
@@ -414,6 +416,10 @@ fn torrent() -> v1::Torrent {
         state: v1::TorrentState::Seeding.into(),
         chunks: 3,
         chunks_have: 2,
+        files: 5,
+        wanted_files: 2,
+        total_bytes: 30 << 20,
+        wanted_bytes: 10 << 20,
         ..v1::Torrent::default()
     }
 }

@@ -58,6 +58,10 @@ pub const PATH_LEN_MAX: usize = 4096;
 pub const COMPONENT_LEN_MAX: usize = 255;
 /// The most components of a path.
 pub const PATH_DEPTH_MAX: usize = 64;
+/// The most patterns that may say which files of a torrent are wanted.
+pub const FILE_GLOBS_MAX: usize = 64;
+/// The longest such pattern, bytes of UTF-8.
+pub const FILE_GLOB_LEN_MAX: usize = 1024;
 /// The most labels of a peer.
 pub const LABELS_MAX: usize = 16;
 /// The longest key or value of a label, bytes of UTF-8.

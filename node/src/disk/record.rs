@@ -47,6 +47,10 @@ pub struct TorrentRecord {
     /// The operator's label, empty for none.
     #[serde(default)]
     pub label: String,
+    /// The wanted files: a bitfield over the metainfo's files as on the wire, hexadecimal; absent
+    /// where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_files: Option<String>,
     /// Payload bytes served in the torrent's life.
     #[serde(default)]
     pub uploaded_bytes: u64,
@@ -96,6 +100,7 @@ impl TorrentRecord {
             seed_only: false,
             tracker_connected: false,
             label: String::new(),
+            wanted_files: None,
             uploaded_bytes: 0,
             downloaded_bytes: 0,
             extra: BTreeMap::new(),

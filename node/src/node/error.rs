@@ -95,7 +95,7 @@ impl StartError {
             Self::File { cause, .. } => of_io(cause),
             Self::Metainfo { .. } => Exit::Invalid,
             Self::Add { cause, .. } => match cause {
-                AddError::Metainfo(_) => Exit::Invalid,
+                AddError::Metainfo(_) | AddError::Files(_) => Exit::Invalid,
                 AddError::Seed { .. } | AddError::Command(_) => Exit::Precondition,
                 AddError::Disk(_) => Exit::Internal,
             },

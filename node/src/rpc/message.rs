@@ -45,6 +45,9 @@ pub(super) fn torrent(view: &TorrentView, location: String) -> v1::Torrent {
         wasted_bytes: view.wasted,
         failed_chunks: view.failed_pieces,
         chunks_checking: view.pieces_checking,
+        wanted_bytes: view.wanted_bytes,
+        wanted_done_bytes: view.wanted_done_bytes,
+        wanted_files: count(view.selection.regular(metainfo).count()),
     }
 }
 
@@ -56,11 +59,12 @@ pub(super) fn regular_files(metainfo: &Metainfo) -> impl Iterator<Item = usize> 
 
 /// A file of a torrent.
 pub(super) fn file(
-    metainfo: &Metainfo,
+    view: &TorrentView,
     have: &Bitfield,
     index: usize,
     merged: bool,
 ) -> v1::TorrentFile {
+    let metainfo = &view.metainfo;
     let file = &metainfo.files[index];
     let pieces = metainfo.file_pieces(index);
     let had = pieces.clone().filter(|&piece| have.get(piece as usize)).count();
@@ -70,6 +74,7 @@ pub(super) fn file(
         chunks: count(pieces.len()),
         chunks_have: count(had),
         merged,
+        wanted: view.selection.wants(index),
     }
 }
 
@@ -154,7 +159,8 @@ fn shoal_entry(
 ) -> v1::PeerSetEntry {
     let len = pieces as usize;
     let told = peer.have.as_ref().and_then(|bytes| Bitfield::from_wire(bytes, len).ok());
-    let have = if peer.left == 0 { Some(Bitfield::full(len)) } else { told };
+    // One that wants only a part lacks nothing, and tells what it has.
+    let have = told.or_else(|| (peer.left == 0).then(|| Bitfield::full(len)));
     let bitfield = have.as_ref().filter(|_| with_bitfields).map(Bitfield::to_wire);
     v1::PeerSetEntry {
         address: Some(address(peer.addr)),
@@ -282,7 +288,12 @@ mod tests {
         let plain = |n: u8| PeerEntry { addr: addr(n), id: None };
         let set = PeerSetView {
             plain: vec![plain(4), plain(2), plain(1), plain(4)],
-            shoal: vec![shoal(3, 0, None), shoal(1, 9, Some(vec![0b1010_0000])), shoal(2, 9, None)],
+            shoal: vec![
+                shoal(3, 0, None),
+                shoal(1, 9, Some(vec![0b1010_0000])),
+                shoal(2, 9, None),
+                shoal(5, 0, Some(vec![0b0100_0000])),
+            ],
             ..PeerSetView::default()
         };
         let entries = peer_set_entries(&set, 3, PeerId([1; 20]), true);
@@ -297,6 +308,7 @@ mod tests {
             ("10.0.0.2", None, false),
             ("10.0.0.3", Some(3), false),
             ("10.0.0.4", None, false),
+            ("10.0.0.5", Some(1), false),
         ];
         assert_eq!(told, expected);
         assert_eq!(entries[0].bitfield, [0b1010_0000]);

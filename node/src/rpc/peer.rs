@@ -9,7 +9,7 @@ use super::{
     field::{address, chunk, peer, sentence},
     follow::{Replies, follow, job_of, unexpected},
     look,
-    message::{micros, millis, progress, regular_files, served_by},
+    message::{micros, millis, progress, served_by},
     status::Refusal,
 };
 
@@ -299,7 +299,7 @@ async fn merge_chunks(
 ) -> Result<api::MergeChunksResponse, Refusal> {
     let torrent = this.torrent(request.torrent).await?;
     let files = match request.file.as_str() {
-        "" => regular_files(&torrent.metainfo).collect(),
+        "" => torrent.selection.regular(&torrent.metainfo).collect(),
         path => vec![torrent.metainfo.find_file(path)?],
     };
     let done = this.command(Command::Merge(torrent.id, files)).await?;

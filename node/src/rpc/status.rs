@@ -66,6 +66,8 @@ reasons! {
     UnknownChunk "UNKNOWN_CHUNK" NotFound,
     /// No file has that path. `file`, `suggestion`.
     UnknownFile "UNKNOWN_FILE" NotFound,
+    /// The torrent is seeded from the operator's own data: all of it is here. `path`.
+    IsSeed "IS_SEED" FailedPrecondition,
     /// No peer is known at that address. `peer`, `suggestion`.
     UnknownPeer "UNKNOWN_PEER" NotFound,
     /// The peer is known, but not connected. `peer`.

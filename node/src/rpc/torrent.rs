@@ -1,4 +1,6 @@
-//! `TorrentService`: create, add, look at, verify, pause, resume, remove.
+//! `TorrentService`: create, add, look at, select, verify, pause, resume, remove.
+
+mod wanted;
 
 use std::{fs, io::Read as _, path::PathBuf};
 
@@ -67,6 +69,14 @@ impl TorrentService for Context {
         request: Request<api::GetTorrentRequest>,
     ) -> Reply<api::GetTorrentResponse> {
         Ok(Response::new(get(self, request.into_inner()).await?))
+    }
+
+    async fn select_files(
+        &self,
+        request: Request<api::SelectFilesRequest>,
+    ) -> Reply<api::SelectFilesResponse> {
+        let (this, request) = (self.clone(), request.into_inner());
+        owned(async move { wanted::select(&this, request).await.map(Response::new) }).await
     }
 
     async fn verify_torrent(
@@ -187,7 +197,7 @@ async fn get(
         place.as_ref().and_then(|place| place.merged.get(index)).copied().unwrap_or(false)
     };
     let files = regular_files(metainfo);
-    let files = files.map(|index| file(metainfo, &have, index, merged(index)));
+    let files = files.map(|index| file(&view, &have, index, merged(index)));
     let (files, next_page_token) = FILES.page(files, offset, size);
     let location = place.as_ref().map(|place| place.location.display().to_string());
     Ok(api::GetTorrentResponse {
@@ -239,8 +249,9 @@ async fn add(
             blocking(move || read_metainfo(&roots, &path, via)).await?
         }
     };
+    let globs = wanted::globs_of_addition(&request.files, &request.seed_path)?;
     let source = match request.seed_path {
-        path if path.is_empty() => AddSource::Download,
+        path if path.is_empty() => globs.map_or(AddSource::Download, AddSource::Chosen),
         path => AddSource::Seed(blocking(move || roots.resolve("seed_path", &path, via)).await?),
     };
     let added = session.add_torrent(AddTorrent { metainfo, source }).await?;
@@ -397,6 +408,7 @@ impl From<AddError> for Refusal {
         let message = error.to_string();
         match error {
             AddError::Metainfo(error) => error.into(),
+            AddError::Files(error) => error.into(),
             AddError::Seed { path, cause } => Self::new(Reason::BadPath, message)
                 .with("path", path.display())
                 .with("cause", cause),

@@ -9,7 +9,6 @@ use shoal_core::{
     ids::{InfoHash, TorrentId},
     metainfo::Metainfo,
     session::command::{Command, CommandError},
-    torrent::selection::Selection,
 };
 
 use super::{
@@ -111,9 +110,9 @@ impl Shell {
     /// Offers an opened torrent to the session.
     pub(super) fn add(&mut self, opened: Box<OpenedTorrent>, reply: ReplyTo) {
         let (metainfo, resume) = (opened.metainfo.clone(), opened.resume);
+        let selection = opened.selection.clone();
         let (found, hash, fresh) = (opened.opened.clone(), metainfo.info_hash, opened.fresh);
         self.arriving = Some(opened);
-        let selection = Selection::default();
         self.issue(Command::Add { metainfo, opened: found, resume, selection }, reply);
         if self.arriving.take().is_some() && fresh {
             // The session refused it: nothing was changed, so nothing stays.

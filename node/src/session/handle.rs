@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     event_hub::EventHub,
+    file_globs::{FileGlobs, FilesError},
     inbox::{Inbox, Input},
     job_watch::{JobBeat, JobWatches},
     shutdown::ShutdownReport,
@@ -81,6 +82,8 @@ pub struct AddTorrent {
 pub enum AddSource {
     /// Peers: into the chunk memory.
     Download,
+    /// The same, but only files that these patterns match are wanted.
+    Chosen(FileGlobs),
     /// The operator: complete at this absolute path, a file or the folder that holds the files.
     /// Verified in the background; never written to.
     Seed(PathBuf),
@@ -103,6 +106,9 @@ pub enum AddError {
     /// The metainfo file is none, or one that is refused.
     #[error(transparent)]
     Metainfo(#[from] MetainfoError),
+    /// The patterns do not fit the torrent's files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The data to be seeded is not there, or has other files or lengths than the torrent.
     #[error("{}: {cause}", path.display())]
     Seed {

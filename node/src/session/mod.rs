@@ -8,6 +8,7 @@
 //! | `run` | the loop |
 //! | `perform` | carrying out actions |
 //! | `adding`, `opening` | torrents coming and going |
+//! | `file_globs` | which files of a torrent patterns mean |
 //! | `creation` | torrents being made |
 //! | `fetching` | the buffers of pieces being fetched |
 //! | `disk_rooms`, `piece_work` | the disk threads, and their work on pieces |
@@ -24,6 +25,7 @@ mod creation;
 mod disk_rooms;
 pub mod event_hub;
 mod fetching;
+pub mod file_globs;
 pub mod handle;
 mod housekeeping;
 mod inbox;

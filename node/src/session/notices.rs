@@ -9,6 +9,7 @@ use shoal_core::{
         notice::{Notice, PeerNews},
         view::{JobKind, JobView, TorrentState, TorrentView},
     },
+    torrent::selection::Selection,
 };
 
 use super::{
@@ -23,7 +24,8 @@ impl Shell {
     pub(super) fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::TorrentAdded(id) => self.on_torrent_added(id),
-            Notice::Selected(id) | Notice::TorrentChanged(id) => self.on_torrent_changed(id),
+            Notice::TorrentChanged(id) => self.on_torrent_changed(id),
+            Notice::Selected(id) => self.on_selected(id),
             Notice::TorrentRemoved { torrent, delete_data } => {
                 self.on_torrent_removed(torrent, delete_data);
             }
@@ -102,6 +104,29 @@ impl Shell {
         };
         let detail = Detail::Torrent(Box::new(view));
         self.tell_with(EventKind::Torrent, "state", Some(id), message, detail);
+    }
+
+    /// Other files are wanted: kept, and told.
+    fn on_selected(&mut self, id: TorrentId) {
+        let Some(view) = self.session.torrent(id) else { return };
+        let (metainfo, selection) = (view.metainfo.clone(), view.selection.clone());
+        let (wanted, all) = (selection.regular(&metainfo), Selection::default());
+        let (wanted, all) = (wanted.count(), all.regular(&metainfo).count());
+        let message = format!(
+            "{wanted} of {all} files of {} are wanted, {} bytes",
+            metainfo.name, view.wanted_bytes
+        );
+        tracing::info!(torrent = %metainfo.info_hash, wanted, all, "selected");
+        let (store, hash) = (self.store.clone(), metainfo.info_hash);
+        self.in_store(move || {
+            let kept = store
+                .update_torrent(hash, |record| opening::remember_selection(record, &selection));
+            if let Err(error) = kept {
+                tracing::error!(torrent = %hash, %error, "what is wanted was not kept");
+            }
+        });
+        let detail = Detail::Torrent(Box::new(view));
+        self.tell_with(EventKind::Torrent, "selected", Some(id), message, detail);
     }
 
     /// Keeps what of a torrent's conduct survives a restart. Not once the end has begun: that the

@@ -9,9 +9,11 @@ use std::{
 };
 
 use shoal_core::{
+    bitfield::Bitfield,
     ids::InfoHash,
     metainfo::{FileKind, Metainfo},
     session::{command::Resume, event::Opened},
+    torrent::selection::Selection,
 };
 
 use super::{
@@ -40,6 +42,7 @@ pub(super) struct OpenedTorrent {
     pub(super) store: TorrentStore,
     pub(super) opened: Opened,
     pub(super) resume: Resume,
+    pub(super) selection: Selection,
     /// Its record was written by this opening, and goes again where the session refuses it.
     pub(super) fresh: bool,
 }
@@ -52,8 +55,12 @@ pub(super) fn open_new(
     bytes: &[u8],
     source: AddSource,
 ) -> Result<OpenedTorrent, AddError> {
+    let selection = match &source {
+        AddSource::Chosen(globs) => globs.select(metainfo)?,
+        AddSource::Download | AddSource::Seed(_) => Selection::default(),
+    };
     let placement = match source {
-        AddSource::Download => Placement::Downloads {
+        AddSource::Download | AddSource::Chosen(_) => Placement::Downloads {
             chunks_dir: chunks_dir(&folders.chunks, metainfo.info_hash),
             downloads: folders.downloads.to_path_buf(),
         },
@@ -62,6 +69,7 @@ pub(super) fn open_new(
     let is_seed = matches!(placement, Placement::Seed { .. });
     let mut record = TorrentRecord::new(placement);
     record.seed_only = is_seed;
+    remember_selection(&mut record, &selection);
     let opened = open(store, metainfo.clone(), &record)?;
     if is_seed {
         check_seed(&opened.store, metainfo)?;
@@ -115,7 +123,24 @@ fn open(
         paused: record.paused,
         quit: record.extra.get(QUIT).and_then(serde_json::Value::as_bool).unwrap_or(false),
     };
-    Ok(OpenedTorrent { metainfo, store: torrent, opened, resume, fresh: false })
+    let selection = kept_selection(record, &metainfo).map_err(AddError::Disk)?;
+    Ok(OpenedTorrent { metainfo, store: torrent, opened, resume, selection, fresh: false })
+}
+
+/// Which files a record says are wanted.
+fn kept_selection(record: &TorrentRecord, metainfo: &Metainfo) -> Result<Selection, String> {
+    let Some(kept) = &record.wanted_files else { return Ok(Selection::default()) };
+    let bytes = hex::decode(kept).map_err(|error| error.to_string());
+    let files = bytes.and_then(|bytes| {
+        Bitfield::from_wire(&bytes, metainfo.files.len()).map_err(|error| error.to_string())
+    });
+    let files = files.map_err(|cause| format!("its record names no files it has: {cause}"))?;
+    Ok(Selection::of(metainfo, files.iter_ones().map(|file| file.0 as usize)))
+}
+
+/// Writes which files are wanted into a torrent's record.
+pub(super) fn remember_selection(record: &mut TorrentRecord, selection: &Selection) {
+    record.wanted_files = selection.files().map(|files| hex::encode(files.to_wire()));
 }
 
 /// Writes what of a torrent's conduct survives a restart into its record.
@@ -196,4 +221,43 @@ fn plain(error: &io::Error) -> String {
         return "does not exist".to_owned();
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_core::metainfo::create::{Content, CreateOptions, NewFile, Pad, Plan};
+
+    use super::*;
+
+    fn torrent(files: usize) -> Metainfo {
+        let file = |index: usize| NewFile { path: vec![format!("{index:02}")], len: 5 };
+        let plan = Plan::new(CreateOptions {
+            name: "release".to_owned(),
+            content: Content::Multi((0..files).map(file).collect()),
+            piece_len: Some(16 * 1024),
+            pad: Pad::Never,
+            private: false,
+            trackers: Vec::new(),
+            comment: None,
+            created_unix: None,
+        });
+        Metainfo::parse(&plan.unwrap().finish(&[[7; 20]]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_record_says_which_files_are_wanted_and_what_fits_no_torrent_is_an_error() {
+        let metainfo = torrent(9);
+        let mut record = TorrentRecord::new(Placement::Seed { path: PathBuf::from("/data") });
+        assert_eq!(kept_selection(&record, &metainfo), Ok(Selection::default()));
+        let some = Selection::of(&metainfo, [0, 8]);
+        remember_selection(&mut record, &some);
+        assert_eq!(record.wanted_files.as_deref(), Some("8080"));
+        assert_eq!(kept_selection(&record, &metainfo), Ok(some));
+        assert!(kept_selection(&record, &torrent(8)).is_err(), "spare bits");
+        assert!(kept_selection(&record, &torrent(20)).is_err(), "too short");
+        record.wanted_files = Some("xyz".to_owned());
+        assert!(kept_selection(&record, &metainfo).is_err());
+        remember_selection(&mut record, &Selection::default());
+        assert_eq!(record.wanted_files, None);
+    }
 }

@@ -87,7 +87,9 @@ impl Metainfo {
         })
     }
 
-    fn file_at(&self, path: &str) -> Option<usize> {
+    /// The index of the file with exactly this path in the torrent; never padding.
+    #[must_use]
+    pub fn file_at(&self, path: &str) -> Option<usize> {
         let compare = |&file: &u32| {
             let components = self.files[file as usize].path.iter().map(String::as_str);
             components.cmp(path.split('/'))
