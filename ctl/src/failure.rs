@@ -158,12 +158,15 @@ impl Failure {
         } else {
             status.message().to_owned()
         };
+        // Not twice, where the message names it already.
+        let near = metadata.get("suggestion").filter(|near| !message.contains(near.as_str()));
+        let hint = near.map(|near| format!("did you mean '{near}'?"));
         Self::Report(Box::new(Report {
             exit: Exit::of(status.code()),
             code: code_name(status.code()),
             reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
             message,
-            hint: metadata.get("suggestion").map(|near| format!("did you mean '{near}'?")),
+            hint,
             metadata,
             violations: violations
                 .iter()
@@ -272,6 +275,15 @@ mod tests {
             Failure::Report(report) => *report,
             Failure::Closed => panic!("nothing to say"),
         }
+    }
+
+    #[test]
+    fn a_suggestion_that_the_message_names_is_no_hint() {
+        let metadata = HashMap::from([("suggestion".to_owned(), "a.mkv".to_owned())]);
+        let details = ErrorDetails::with_error_info("UNKNOWN_FILE", "shoal", metadata);
+        let message = "unknown file \"a.mk\"; the nearest is \"a.mkv\"";
+        let status = Status::with_error_details(Code::NotFound, message, details);
+        assert_eq!(report(Failure::status(&status)).text(), format!("shoalctl: {message}\n"));
     }
 
     #[test]

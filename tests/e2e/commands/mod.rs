@@ -223,7 +223,7 @@ async fn refused_through_shoalctl(
     assert_eq!(said.exit, Exit::of(code), "{line:?}: {said:?}");
     assert_eq!(said.out, "", "{line:?}");
     let Refused { message, metadata } = refused;
-    let hint = metadata.get("suggestion");
+    let hint = metadata.get("suggestion").filter(|near| !message.contains(near.as_str()));
     let hint = hint.map(|near| format!("hint: did you mean '{near}'?\n")).unwrap_or_default();
     assert_eq!(said.err, format!("shoalctl: {message}\n{hint}"), "{line:?}");
 }
