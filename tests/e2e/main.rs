@@ -16,6 +16,7 @@ mod policies;
 mod python;
 mod resume;
 mod rules;
+mod selection;
 mod strategist;
 mod udp_tracker;
 mod whole;
