@@ -101,6 +101,9 @@ impl TorrentStore {
         }
         let matches = self.hash_on_disk(&slices)? == Some(layout.meta.pieces[piece.0 as usize]);
         for file in files() {
+            if matches {
+                self.make_whole(file)?;
+            }
             self.check(file)?;
         }
         let mut ledger = self.ledger();
@@ -171,6 +174,26 @@ impl TorrentStore {
         drop(ledger);
         self.0.store.files().remove(self.info_hash(), file);
         Err(DiskError::Changed { file })
+    }
+
+    /// Gives a file of the chunk memory its whole length before anything rests on it: it may be of a
+    /// life of this node that ended before its length was durable.
+    fn make_whole(&self, file: usize) -> Result<(), DiskError> {
+        let layout = &self.0.layout;
+        {
+            let ledger = self.ledger();
+            let claimed = || layout.pieces_of(file).any(|piece| ledger.has(piece));
+            if ledger.files[file].place != Place::Chunks || claimed() {
+                return Ok(());
+            }
+        }
+        let at = layout.location(file, Place::Chunks);
+        let whole = |open: File| self.set_whole_len(file, &open);
+        match self.0.fs.open(&at, OpenMode::Write).and_then(whole) {
+            // It has just been merged.
+            Err(error) if is_missing(&error) => Ok(()),
+            outcome => outcome.map_err(DiskError::at(at.path())),
+        }
     }
 
     /// The file, open for reading at least.

@@ -145,7 +145,7 @@ impl TorrentStore {
         Ok(open)
     }
 
-    fn set_whole_len(&self, file: usize, open: &File) -> io::Result<()> {
+    pub(super) fn set_whole_len(&self, file: usize, open: &File) -> io::Result<()> {
         let len = self.0.layout.file_len(file);
         if open.metadata()?.len() == len { Ok(()) } else { self.0.fs.set_len(open, len) }
     }

@@ -387,6 +387,7 @@ async fn seeder() -> ((Party, Host), Arc<Content>, SocketAddr) {
     let request = v1::AddTorrentRequest {
         source: Some(v1::add_torrent_request::Source::Metainfo(metainfo)),
         seed_path: path.to_str().unwrap().to_owned(),
+        ..v1::AddTorrentRequest::default()
     };
     host.torrents().add_torrent(request).await.unwrap();
     until("the seed is verified", async || {

@@ -126,3 +126,17 @@ fn length_that_was_not_durable_is_set_again() {
         [Act::Write(3), Act::Write(0), Act::Restart(8_215_198_036_791_424_378), Act::Write(3)];
     run(&history, 0).unwrap();
 }
+
+#[test]
+fn a_piece_verified_in_a_file_of_no_durable_length_is_kept() {
+    // Found by `no_have_bit_over_lost_bytes`.
+    let history = [
+        Act::Write(1),
+        Act::Restart(5_904_060_902_224_743_746),
+        Act::Write(4),
+        Act::Restart(6_672_132_118_253_436_282),
+        Act::Verify(4),
+        Act::Commit,
+    ];
+    run(&history, 0).unwrap();
+}
