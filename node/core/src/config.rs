@@ -70,6 +70,31 @@ pub const LABEL_LEN_MAX: usize = 64;
 pub const ANNOUNCE_HAVE_LEN_MAX: usize = 32 * 1024;
 /// The longest announce reply that we read, bytes.
 pub const ANNOUNCE_REPLY_LEN_MAX: usize = 2 * 1024 * 1024;
+/// The most peers that one message of peer exchange adds, and that it drops; more is cut (BEP 11:
+/// not more than 50 of either).
+pub const PEX_PEERS_MAX: usize = 50;
+/// The most addresses of a torrent that one host is believed in peer exchange: two messages.
+pub const PEX_ADDRESSES_MAX: usize = 100;
+/// How often a peer is told of others at most (BEP 11: one message a minute).
+pub const PEX_EVERY: Duration = Duration::from_secs(60);
+/// The shortest time between two messages of peer exchange that count; what comes sooner is
+/// ignored. A minute, less what timers and the network may be early.
+pub const PEX_HEARD_EVERY: Duration = Duration::from_secs(45);
+/// The longest datagram of local discovery, bytes (BEP 14: 1 400, to stay below every MTU).
+pub const LOCAL_LEN_MAX: usize = 1400;
+/// The most torrents of one datagram that we send: what fits in [`LOCAL_LEN_MAX`].
+pub const LOCAL_HASHES_MAX: usize = 23;
+/// The longest cookie of such a datagram, bytes.
+pub const LOCAL_COOKIE_LEN_MAX: usize = 64;
+/// The most addresses of a torrent that one host is believed in local discovery: so many nodes of
+/// one machine in one swarm.
+pub const LOCAL_ADDRESSES_MAX: usize = 32;
+/// How often a torrent is announced locally (BEP 14: every 5 minutes).
+pub const LOCAL_EVERY: Duration = Duration::from_secs(300);
+/// The shortest time between two local announces of a torrent, on the average (BEP 14: a minute).
+pub const LOCAL_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// How long local answers are waited for where no tracker answers.
+pub const LOCAL_PATIENCE: Duration = Duration::from_secs(3);
 /// The most chunks of one consultation of a policy.
 pub const CONSULT_CHUNKS_MAX: usize = 16;
 /// The most candidates a policy sees; beyond it a random sample.
@@ -119,6 +144,8 @@ pub struct Config {
     pub consult_timeout: Duration,
     /// How long an announce may take (default 30 s).
     pub announce_timeout: Duration,
+    /// Whether peers on the local network are looked for (BEP 14; default no).
+    pub local_discovery: bool,
 }
 
 impl Default for Config {
@@ -138,6 +165,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             consult_timeout: Duration::from_secs(1),
             announce_timeout: Duration::from_secs(30),
+            local_discovery: false,
         }
     }
 }

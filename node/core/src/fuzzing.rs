@@ -3,8 +3,9 @@
 //! `node/core/tests` call the same functions.
 
 use crate::{
+    address::is_host,
     bencode::{self, Item, Value},
-    config::MESSAGE_LEN_MAX,
+    config::{LOCAL_HASHES_MAX, LOCAL_LEN_MAX, MESSAGE_LEN_MAX, PEX_PEERS_MAX},
     ids::PieceIndex,
     metainfo::{FileKind, Metainfo},
     policy::Labels,
@@ -21,8 +22,8 @@ use crate::{
         },
     },
     wire::{
-        ExtendedHandshake, FrameLimits, Handshake, Message, Next, ShoalMessage, frame,
-        handshake::HANDSHAKE_LEN, message,
+        ExtendedHandshake, FrameLimits, Handshake, LocalAnnounce, Message, Next, PexMessage,
+        ShoalMessage, frame, handshake::HANDSHAKE_LEN, message,
     },
 };
 
@@ -140,13 +141,14 @@ pub fn wire(data: &[u8]) -> Outcome {
     }
 }
 
-/// Decodes the payload of an extended message, both as the handshake and as a `shoal` message.
+/// Decodes the payload of an extended message, as the handshake and as each kind that we offer.
 ///
 /// # Panics
-/// As [`extended_handshake`] and [`shoal_message`].
+/// As [`extended_handshake`], [`shoal_message`] and [`pex_message`].
 pub fn extended(data: &[u8]) {
     extended_handshake(data);
     shoal_message(data);
+    pex_message(data);
 }
 
 /// Decodes the payload of an extended handshake; what is accepted encodes to something small that
@@ -186,6 +188,46 @@ pub fn shoal_message(data: &[u8]) -> Outcome {
             Outcome::Holds(size_of::<ShoalMessage>() + labels)
         }
         Err(fault) => Outcome::Refused(fault.to_string()),
+    }
+}
+
+/// Decodes a message of peer exchange; what is accepted encodes to something that means the same,
+/// and names nobody who cannot be dialled.
+///
+/// # Panics
+/// Where it does not.
+pub fn pex_message(data: &[u8]) -> Outcome {
+    match PexMessage::decode(data) {
+        Ok(message) => {
+            assert_eq!(PexMessage::decode(&message.encode()).as_ref(), Ok(&message));
+            let PexMessage { added, dropped } = &message;
+            assert!(added.len().max(dropped.len()) <= PEX_PEERS_MAX, "{message:?}");
+            let named = added.iter().map(|peer| peer.addr).chain(dropped.iter().copied());
+            named.for_each(|addr| assert!(is_host(addr), "{addr}"));
+            Outcome::Holds(
+                size_of::<PexMessage>() + size_of_val(&added[..]) + size_of_val(&dropped[..]),
+            )
+        }
+        Err(fault) => Outcome::Refused(fault.to_string()),
+    }
+}
+
+/// Reads a datagram of local discovery; what is accepted is read again from its own spelling.
+///
+/// # Panics
+/// Where it is not.
+pub fn local_announce(data: &[u8]) -> Outcome {
+    match LocalAnnounce::decode(data) {
+        Ok(mut announce) => {
+            let held = size_of::<LocalAnnounce>() + size_of_val(&announce.info_hashes[..]);
+            let held = held + announce.cookie.capacity();
+            announce.info_hashes.truncate(LOCAL_HASHES_MAX);
+            let encoded = announce.encode(([239, 192, 152, 143], 6771).into());
+            assert!(encoded.len() <= LOCAL_LEN_MAX, "{} bytes", encoded.len());
+            assert_eq!(LocalAnnounce::decode(&encoded), Ok(announce));
+            Outcome::Holds(held)
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the tracker's registry. Never here: a clock, a socket, a file, a thread, an async function or
 //! randomness other than the seed a caller passes in.
 
+pub mod address;
 pub mod bencode;
 pub mod bitfield;
 pub mod config;

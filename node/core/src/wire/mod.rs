@@ -2,7 +2,8 @@
 //!
 //! [`handshake`] opens a connection, [`frame`] cuts the stream into messages and checks lengths
 //! before anything is buffered, [`message`] is what they say, [`extended`] what rides on them,
-//! [`fault`] what is wrong with a peer and its consequence, [`terms`] which messages it knows.
+//! [`pex`] one such rider, [`fault`] what is wrong with a peer and its consequence, [`terms`] which
+//! messages it knows. [`local`] is no message of a connection: the datagram of local discovery.
 //! Never here: a socket, or the state of a connection. Payload of a `piece` message is never decoded:
 //! it goes straight to its buffer.
 
@@ -10,7 +11,9 @@ pub mod extended;
 pub mod fault;
 pub mod frame;
 pub mod handshake;
+pub mod local;
 pub mod message;
+pub mod pex;
 pub mod terms;
 
 #[cfg(test)]
@@ -21,6 +24,8 @@ pub use self::{
     fault::{Consequence, Incompatible, InvalidMessage, Misbehaved, PeerFault},
     frame::{FrameLimits, Head, Next},
     handshake::Handshake,
+    local::{LocalAnnounce, LocalError},
     message::{BlockRange, Message, MessageKind},
+    pex::{PexMessage, PexPeer},
     terms::Terms,
 };

@@ -185,6 +185,66 @@ fn messages_of_the_extension_shoal() {
 }
 
 #[test]
+fn messages_of_peer_exchange() {
+    let words: &[&[u8]] = &[
+        b"d",
+        b"e",
+        b"l",
+        b"5:added",
+        b"7:added.f",
+        b"6:added6",
+        b"8:added6.f",
+        b"7:dropped",
+        b"8:dropped6",
+        b"6:\x0a\0\0\x01\x1b\x58",
+        b"6:\0\0\0\0\0\0",
+        b"12:\x0a\0\0\x01\x1b\x58\xe0\0\0\x01\x1b\x58",
+        b"18:\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x1b\x59",
+        b"1:\x12",
+        b"0:",
+        b"i1e",
+    ];
+    let storm = Storm {
+        name: "peer exchange",
+        seed: 0x5708_000b,
+        read: fuzzing::pex_message,
+        samples: samples::pex_messages(),
+        words,
+        held: (64, 8),
+    };
+    check(&storm);
+}
+
+#[test]
+fn datagrams_of_local_discovery() {
+    let words: &[&[u8]] = &[
+        b"BT-SEARCH * HTTP/1.1\r\n",
+        b"BT-SEARCH",
+        b"Host: 239.192.152.143:6771\r\n",
+        b"Port: 7000\r\n",
+        b"Port: 0\r\n",
+        b"Port: ",
+        b"Infohash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
+        b"Infohash: ",
+        b"cookie: 5ea1\r\n",
+        b"cookie: \x1b\r\n",
+        b"\r\n",
+        b"\n",
+        b": ",
+        b"\xff",
+    ];
+    let storm = Storm {
+        name: "local discovery",
+        seed: 0x5708_000c,
+        read: fuzzing::local_announce,
+        samples: samples::local_announces(),
+        words,
+        held: (128, 4),
+    };
+    check(&storm);
+}
+
+#[test]
 fn announces() {
     let words: &[&[u8]] = &[
         b"info_hash=",

@@ -15,7 +15,10 @@ use shoal_core::{
         reply::PeerForm,
         scrape::{ScrapeEntry, ScrapeReply},
     },
-    wire::{BlockRange, Handshake, Message, ShoalMessage, message},
+    wire::{
+        BlockRange, Handshake, LocalAnnounce, Message, PexMessage, PexPeer, ShoalMessage, message,
+        pex,
+    },
 };
 
 use crate::kinds;
@@ -90,7 +93,7 @@ fn written(messages: &[Message]) -> Vec<u8> {
 
 pub(crate) fn extended_handshakes() -> Vec<Vec<u8>> {
     vec![
-        b"d1:md5:shoali1ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee1:v11:shoal 0.1.0\
+        b"d1:md5:shoali1e6:ut_pexi3ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee1:v11:shoal 0.1.0\
           6:yourip4:\x7f\0\0\x01e"
             .to_vec(),
         b"d1:mdee".to_vec(),
@@ -112,6 +115,41 @@ pub(crate) fn shoal_messages() -> Vec<Vec<u8>> {
         ShoalMessage::Status { up: 1 << 40, down: 0 },
     ];
     messages.iter().map(ShoalMessage::encode).chain([b"d1:t3:newe".to_vec()]).collect()
+}
+
+pub(crate) fn pex_messages() -> Vec<Vec<u8>> {
+    let addr = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let peer = |text, flags| PexPeer { addr: addr(text), flags };
+    let ours = PexMessage {
+        added: vec![
+            peer("10.0.0.1:7000", pex::SEED),
+            peer("10.0.0.2:7000", 0),
+            peer("[2001:db8::1]:7000", pex::REACHABLE),
+        ],
+        dropped: vec![addr("10.0.0.3:7000"), addr("[2001:db8::2]:7000")],
+    };
+    let others: [&[u8]; 3] = [
+        b"d5:added6:\x0a\0\0\x01\x1a\xe17:added.f1:\x136:added60:8:added6.f0:7:dropped0:8:dropped60:e",
+        b"d5:added12:\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\x1a\xe17:added.f2:\x10\0e",
+        b"d5:added0:7:added.f0:7:dropped6:\x0a\0\0\x01\x1a\xe1e",
+    ];
+    [ours.encode(), PexMessage::default().encode()]
+        .into_iter()
+        .chain(others.map(<[u8]>::to_vec))
+        .collect()
+}
+
+pub(crate) fn local_announces() -> Vec<Vec<u8>> {
+    let ours = LocalAnnounce {
+        port: 7000,
+        info_hashes: (0..3).map(|n| InfoHash([n; 20])).collect(),
+        cookie: "0123456789abcdef".to_owned(),
+    };
+    let other = b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\nPort: 6881\r\n\
+                  Infohash: ABABABABABABABABABABABABABABABABABABABAB\r\ncookie: 7f3b\r\n\r\n\r\n";
+    let groups = ["239.192.152.143:6771", "[ff15::efc0:988f]:6771"];
+    let ours = groups.map(|group| ours.encode(group.parse().unwrap()));
+    ours.into_iter().chain([other.to_vec()]).collect()
 }
 
 fn labels() -> Labels {
