@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dev;
+pub mod discovery;
 pub mod disk;
 pub mod exit;
 pub mod net;
