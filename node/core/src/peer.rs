@@ -29,6 +29,21 @@ pub enum Origin {
     Operator,
 }
 
+/// Peer exchange over one connection (BEP 11).
+#[derive(Debug, Default)]
+pub struct Gossip {
+    /// The id under which the peer takes messages of `ut_pex`.
+    pub id: Option<u8>,
+    /// Whom it was told of, and not told that they are gone.
+    pub told: BTreeSet<SocketAddr>,
+    /// When it was told something last.
+    pub told_at: Option<Timestamp>,
+    /// When it told us of others last, of the messages that count.
+    pub heard_at: Option<Timestamp>,
+    /// Messages that came too soon, and were not read.
+    pub ignored: u32,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -80,6 +95,8 @@ pub struct Conn {
     pub labels: Arc<Labels>,
     /// The id under which it takes messages of the extension `shoal`.
     pub shoal: Option<u8>,
+    /// What it is told of others, and tells.
+    pub gossip: Gossip,
     /// The longest request it serves, bytes.
     pub request_len: u32,
     /// The most requests it takes at once.
@@ -176,6 +193,7 @@ impl Conn {
             client: peer_id.client().into(),
             labels: Arc::default(),
             shoal: None,
+            gossip: Gossip::default(),
             request_len: BLOCK_LEN,
             requests_max: REQUESTS_DEFAULT,
             reported_up: None,

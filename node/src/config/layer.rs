@@ -115,6 +115,10 @@ pub struct PeerLayer {
     /// [default: all]
     #[arg(long, value_name = "all|N")]
     pub unchoke: Option<Unchoking>,
+    /// Look for peers on the local network by multicast, and let them find this node (BEP 14)
+    /// [default: true, unless --listen is a loopback address]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local_discovery: Option<bool>,
     /// Parameter of the policy; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     #[serde(deserialize_with = "pairs")]
@@ -173,6 +177,7 @@ layer!(PeerLayer {
     upload_limit,
     download_limit,
     unchoke,
+    local_discovery,
     set,
     label,
 });

@@ -113,6 +113,9 @@ pub struct PeerConfig {
     pub download_limit: ByteRate,
     /// Whose requests are served.
     pub unchoke: Unchoking,
+    /// Look for peers on the local network; none = yes, unless `listen` is a loopback address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_discovery: Option<bool>,
     /// Parameters of the policy.
     pub set: BTreeMap<String, String>,
     /// Labels of the peer.
@@ -186,9 +189,17 @@ impl PeerConfig {
             upload_limit: ByteRate(0),
             download_limit: ByteRate(0),
             unchoke: Unchoking(core.unchoke),
+            local_discovery: None,
             set: BTreeMap::new(),
             label: Labels::new(),
         }
+    }
+
+    /// Whether peers on the local network are looked for. On loopback there are none but those of
+    /// other nodes under test.
+    #[must_use]
+    pub fn discovers(&self) -> bool {
+        self.local_discovery.unwrap_or(!self.listen.ip().is_loopback())
     }
 
     /// The tunables of the core that are told here, the others at their defaults.
@@ -200,6 +211,7 @@ impl PeerConfig {
             half_open_max: self.half_open,
             buffer_budget_bytes: self.buffer_budget.0,
             unchoke: self.unchoke.0,
+            local_discovery: self.discovers(),
             ..Config::default()
         }
     }
@@ -296,7 +308,7 @@ impl TrackerConfig {
 impl PeerConfig {
     fn resolve(layer: PeerLayer, state_dir: &Path) -> Self {
         let base = Self::new(state_dir);
-        Self {
+        let mut config = Self {
             listen: layer.listen.unwrap_or(base.listen),
             downloads: layer.downloads.unwrap_or(base.downloads),
             chunks: layer.chunks,
@@ -315,9 +327,12 @@ impl PeerConfig {
             upload_limit: layer.upload_limit.unwrap_or(base.upload_limit),
             download_limit: layer.download_limit.unwrap_or(base.download_limit),
             unchoke: layer.unchoke.unwrap_or(base.unchoke),
+            local_discovery: layer.local_discovery,
             set: table(layer.set),
             label: table(layer.label),
-        }
+        };
+        config.local_discovery = Some(config.discovers());
+        config
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -53,6 +53,8 @@ pub struct NodeFacts {
     pub peer_id: PeerId,
     /// Where we listen for peers, as bound.
     pub listen_addr: SocketAddr,
+    /// Whether peers on the local network are looked for.
+    pub local_discovery: bool,
     /// Our operator's labels.
     pub labels: Arc<Labels>,
     /// Where merged files go.

@@ -51,6 +51,11 @@ impl Shell {
             Action::CheckPieces { torrent, pieces } => self.check_pieces(torrent, pieces),
             Action::Merge { torrent, merge, files } => self.merge(torrent, merge, files),
             Action::Announce { announce, url, request } => self.announce(announce, url, request),
+            Action::AnnounceLocally { info_hashes, port } => {
+                if let Some(discovery) = &self.discovery {
+                    discovery.announce(info_hashes, port);
+                }
+            }
             Action::Consult(consultation) => {
                 if let Err(answer) = self.policies.host.consult(consultation) {
                     self.later(Event::PolicyAnswered(answer));

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     announce::Announcer,
     clock::Clock,
+    discovery::Discovery,
     disk::Store,
     net::{Net, NetEvent},
 };
@@ -54,6 +55,8 @@ pub(super) struct Shell {
     pub(super) facts: Arc<NodeFacts>,
     pub(super) rooms: Rooms,
     pub(super) announcer: Announcer,
+    /// Local discovery, where it is on.
+    pub(super) discovery: Option<Discovery>,
     /// Announces under way.
     pub(super) tasks: TaskTracker,
     pub(super) events: EventHub,

@@ -13,7 +13,7 @@ use shoal_core::{
     config::Config,
     ids::PeerId,
     policy::Labels,
-    session::{Identity, Session},
+    session::{Event, Identity, Session},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,7 @@ use super::{
 use crate::{
     announce::{AnnounceError, Announcer, AnnouncerConfig},
     clock::Clock,
+    discovery::{Discovery, DiscoveryConfig, Heard},
     disk::{Store, StoreError},
     net::{Net, NetConfig, NetLimits, Rates},
     policy_host::{PolicyHost, Tell},
@@ -45,6 +46,8 @@ use crate::{
 const PIECE_THREADS_MAX: usize = 8;
 /// Threads that read metainfo, open, merge and remove.
 const FILE_THREADS: usize = 2;
+/// Local announces that wait for the loop; more are dropped.
+const HEARD_MAX: usize = 64;
 /// The folder of the chunk memories below the downloads folder.
 const CHUNKS_DIR: &str = ".shoal";
 
@@ -197,7 +200,7 @@ fn build(
     net_reports: mpsc::Sender<crate::net::NetEvent>,
     host: impl FnOnce(Clock, Tell) -> PolicyHost,
 ) -> Result<Shell, StartError> {
-    let SessionOptions { config, listen, rates, clock, .. } = options;
+    let SessionOptions { mut config, listen, rates, clock, .. } = options;
     let limits = NetLimits::of(&config);
     let net_config = NetConfig { listen, peer_id: opened.peer_id, limits, rates, clock };
     let failed = |source| StartError::Listen { addr: listen, source };
@@ -215,6 +218,8 @@ fn build(
         timeout: config.announce_timeout,
         ..AnnouncerConfig::default()
     })?;
+    let discovery = config.local_discovery.then(|| discover(listen.ip(), &inbox)).flatten();
+    config.local_discovery = discovery.is_some();
     let policy_inbox = inbox.clone();
     let tell = Arc::new(move |news| policy_inbox.tell(Input::Policy(news)));
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -226,6 +231,7 @@ fn build(
     let facts = Arc::new(NodeFacts {
         peer_id: opened.peer_id,
         listen_addr,
+        local_discovery: discovery.is_some(),
         labels,
         downloads_dir: folders.downloads.to_path_buf(),
         state_dir: options.state_dir,
@@ -243,6 +249,7 @@ fn build(
         facts,
         rooms,
         announcer,
+        discovery,
         tasks: TaskTracker::new(),
         events: EventHub::new(epoch),
         jobs: JobWatches::default(),
@@ -257,6 +264,30 @@ fn build(
         arriving: None,
         stopping: None,
     })
+}
+
+/// Begins local discovery. Where that fails the node does without.
+fn discover(listen: IpAddr, inbox: &Inbox) -> Option<Discovery> {
+    let (heard, mut hears) = mpsc::channel(HEARD_MAX);
+    let config = DiscoveryConfig { listen, ..DiscoveryConfig::default() };
+    let discovery = match Discovery::start(&config, heard) {
+        Ok(discovery) => discovery,
+        Err(error) => {
+            tracing::warn!("no local discovery: cannot {error}");
+            return None;
+        }
+    };
+    let inbox = inbox.clone();
+    // Ends with the room, which is the loop's.
+    tokio::spawn(async move {
+        while let Some(Heard { addr, info_hashes }) = hears.recv().await {
+            let event = Event::HeardLocally { addr, info_hashes };
+            if inbox.send(Input::Core(event)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Some(discovery)
 }
 
 fn room(name: &str, threads: usize) -> Result<Room, StartError> {

@@ -119,6 +119,13 @@ pub enum Action {
         /// What to say. The shell fills in nothing.
         request: Box<AnnounceRequest>,
     },
+    /// Announce torrents on the local network (BEP 14). Not answered.
+    AnnounceLocally {
+        /// Which.
+        info_hashes: Vec<InfoHash>,
+        /// Where we accept connections.
+        port: u16,
+    },
     /// Ask the policy. Answered by `PolicyAnswered`.
     Consult(Box<Consultation>),
     /// Tell a policy what happened. Answered by `PolicyAdvised` where it has advice; may be dropped.

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     config::ANNOUNCE_HAVE_LEN_MAX,
     ids::{AnnounceId, CommandId, TorrentId},
-    torrent::announcing::{Outcome, Step, Wait, describe},
+    torrent::{
+        announcing::{Outcome, Step, Wait, describe},
+        book::Source,
+    },
     tracker::announce::{AnnounceEvent, AnnounceReply, AnnounceRequest, ShoalStatus},
 };
 
@@ -149,7 +152,7 @@ impl Session {
             if peer_id == Some(own) {
                 torrent.book.is_ourselves(addr);
             } else {
-                torrent.book.learn(addr, limit);
+                torrent.book.learn(addr, Source::Tracker, limit);
             }
         }
         let mut set = PeerSetView {

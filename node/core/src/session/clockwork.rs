@@ -40,6 +40,8 @@ impl Session {
                     self.on_dial_failed(conn, "timed out", out);
                 }
                 Timer::Introduction(conn) => self.introduced(conn, out),
+                Timer::Gossip(id) => self.gossip(id, out),
+                Timer::LocalAnnounce => self.announce_locally(out),
                 Timer::Round(round) => self.on_round_overdue(round, out),
                 Timer::Ping(command) => self.on_ping_overdue(command, out),
                 Timer::Request(job) => self.on_request_overdue(job, out),

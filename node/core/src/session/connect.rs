@@ -16,10 +16,11 @@ use crate::{
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     policy::ChunkFault,
-    torrent::Condition,
+    torrent::{Condition, book::Source},
     wire::{
         Message, Terms,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
+        pex::PEX_ID,
     },
 };
 
@@ -105,6 +106,7 @@ impl Session {
             if let Some(twin) = self.conns.get_mut(&twin) {
                 twin.listen = Some(addr);
             }
+            self.stir_gossip(id);
         }
         let full = self.limit_reached(id, 0);
         for waiter in waiters {
@@ -205,6 +207,7 @@ impl Session {
         self.serve(conn, out);
         self.adopt_report(conn);
         notify(out, Notice::PeerConnected(self.news(conn, String::new())));
+        self.stir_gossip(id);
         self.dirty.insert(id);
     }
 
@@ -226,8 +229,8 @@ impl Session {
         };
         let finished = self.torrents.get(&state.torrent).is_some_and(|t| t.is_finished());
         let told = std::mem::replace(&mut state.told_upload_only, finished);
-        let addr = state.addr;
-        let hello = self.our_handshake(addr, (finished || told).then_some(finished));
+        let (addr, id) = (state.addr, state.torrent);
+        let hello = self.our_handshake(addr, id, (finished || told).then_some(finished));
         let message = Message::Extended { id: HANDSHAKE_ID, payload: hello.encode() };
         out.push(Action::Send { conn, message });
     }
@@ -241,9 +244,15 @@ impl Session {
         }
     }
 
-    fn our_handshake(&self, addr: SocketAddr, upload_only: Option<bool>) -> ExtendedHandshake {
+    fn our_handshake(
+        &self,
+        addr: SocketAddr,
+        id: TorrentId,
+        upload_only: Option<bool>,
+    ) -> ExtendedHandshake {
         ExtendedHandshake {
             shoal_id: Some(SHOAL_ID),
+            pex_id: self.gossips(id).then_some(PEX_ID),
             shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             port: Some(self.identity.listen_port),
@@ -319,6 +328,7 @@ impl Session {
         for waiter in self.introductions.remove(&conn).unwrap_or_default() {
             reply(out, waiter, Err(self.lost(&state, cause)));
         }
+        self.stir_gossip(state.torrent);
         self.dirty.insert(state.torrent);
         self.requests_lost(&state, cause, out);
         notify(out, Notice::PeerDisconnected(news));
@@ -395,9 +405,13 @@ impl Session {
         out: &mut Vec<Action>,
     ) {
         let conn = ConnId(self.next_id());
+        let limit = self.config.peers_per_torrent_max;
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         if torrent.blame.is_banned_addr(&addr) {
             return torrent.book.is_ourselves(addr);
+        }
+        if origin == Origin::Operator {
+            torrent.book.learn(addr, Source::Operator, limit);
         }
         torrent.book.dialling(addr, conn);
         let info_hash = torrent.metainfo.info_hash;

@@ -164,6 +164,13 @@ pub enum Event {
         /// The reply, or why there is none.
         result: Result<AnnounceReply, AnnounceFailure>,
     },
+    /// Somebody on the local network announced torrents (BEP 14).
+    HeardLocally {
+        /// Where it listens: the address the datagram came from, with the port it names.
+        addr: SocketAddr,
+        /// Its torrents; ours may be among them.
+        info_hashes: Vec<InfoHash>,
+    },
     /// A policy answered, or its host did in its stead.
     PolicyAnswered(Answer),
     /// A policy told how it wants pieces ordered and slots given.

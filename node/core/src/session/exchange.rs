@@ -13,6 +13,7 @@ use crate::{
         Consequence, Message, PeerFault,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalMessage},
         fault::InvalidMessage,
+        pex::PEX_ID,
     },
 };
 
@@ -36,6 +37,7 @@ impl Session {
                 self.on_extended(conn, &payload, out)
             }
             Message::Extended { id: SHOAL_ID, payload } => self.on_shoal(conn, &payload, out),
+            Message::Extended { id: PEX_ID, payload } => self.on_gossip(conn, &payload),
             // Extensions that we did not offer, and what the connection handles by itself.
             Message::Extended { .. }
             | Message::Suggest(_)
@@ -170,6 +172,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
         let hello = ExtendedHandshake::decode(payload)?;
+        let limit = self.config.peers_per_torrent_max;
         let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
         if !hello.client.is_empty() {
             state.client = hello.client.as_str().into();
@@ -184,15 +187,19 @@ impl Session {
             let listen = SocketAddr::new(state.addr.ip(), port);
             state.listen = Some(listen);
             if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
-                torrent.book.connected(listen, conn);
+                torrent.book.introduced(listen, conn, limit);
             }
         }
+        state.gossip.id = hello.pex_id.or(state.gossip.id);
+        let torrent = state.torrent;
+        self.stir_gossip(torrent);
         let (Some(id), Some(offer)) = (hello.shoal_id, hello.shoal) else {
             // Its handshake is judged: long requests that waited for that are rejected.
             self.serve(conn, out);
             self.introduced(conn, out);
             return Ok(());
         };
+        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
         let first = state.shoal.replace(id).is_none();
         let longest = offer.request_len_max.min(SHOAL_REQUEST_LEN_MAX);
         state.request_len = (longest / BLOCK_LEN * BLOCK_LEN).max(BLOCK_LEN);

@@ -298,7 +298,11 @@ impl Session {
             || announcing.last_error().is_some()
             || !announcing.has_tracker();
         let working = torrent.pieces.open().next().is_some() || torrent.checking > 0;
-        let expected = !asked || announcing.in_flight() || torrent.book.has_untried() || working;
+        let expected = !asked
+            || announcing.in_flight()
+            || torrent.book.has_untried()
+            || self.awaits_local(id, job)
+            || working;
         let conns = &self.conns;
         let silent =
             |conn: &ConnId| !conns[conn].told_pieces && self.now.since(conns[conn].since) < QUIET;
@@ -554,6 +558,7 @@ impl Session {
         let hopeless = torrent.conns.is_empty()
             && !torrent.book.has_untried()
             && !torrent.announcing.is_started()
+            && !self.awaits_local(id, job)
             && !self.jobs[&job].patient;
         if hopeless {
             if let Some(torrent) = self.torrents.get_mut(&id) {

@@ -6,7 +6,8 @@
 //! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
 //! it), [`choke`] (who is served), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
-//! [`announce`], [`clockwork`] (timers), [`snapshot`] (views).
+//! [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers), [`clockwork`]
+//! (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
@@ -22,8 +23,10 @@ pub mod event;
 mod exchange;
 pub mod explain;
 pub mod fault;
+mod gossip;
 mod inform;
 mod jobs;
+mod local;
 pub mod notice;
 mod orders;
 mod rescue;
@@ -244,6 +247,7 @@ impl Session {
             Event::AnnounceFinished { announce, result } => {
                 self.on_announce_finished(announce, result, out);
             }
+            Event::HeardLocally { addr, info_hashes } => self.on_heard_locally(addr, &info_hashes),
             Event::PolicyAnswered(answer) => self.on_policy_answered(answer, out),
             Event::PolicyAdvised(advice) => self.on_policy_advised(&advice),
             Event::OutsideJob { job, news } => self.on_outside_job(job, news, out),
@@ -258,6 +262,7 @@ impl Session {
         while let Some(id) = self.dirty.pop_first() {
             self.step_jobs(id, out);
             self.announce_due(id, out);
+            self.stand_locally(id);
             self.dial_more(id, out);
             self.fill(id, out);
         }

@@ -455,9 +455,13 @@ impl Session {
         self.stop(id, Condition::Quit, &CommandError::UnknownTorrent, out);
         // `stopped` is said at once or not at all: nobody is here to hear the answer.
         self.announce_due(id, out);
-        for timer in
-            [Timer::Announce(id), Timer::Redial(id), Timer::Deferred(id), Timer::DiskRetry(id)]
-        {
+        for timer in [
+            Timer::Announce(id),
+            Timer::Redial(id),
+            Timer::Gossip(id),
+            Timer::Deferred(id),
+            Timer::DiskRetry(id),
+        ] {
             self.timers.clear(timer);
         }
         self.drop_merges(id, out);

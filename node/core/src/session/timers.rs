@@ -22,6 +22,10 @@ pub(crate) enum Timer {
     Introduction(ConnId),
     /// A torrent may dial somebody again.
     Redial(TorrentId),
+    /// Peers of a torrent may be told of each other.
+    Gossip(TorrentId),
+    /// Torrents are announced on the local network.
+    LocalAnnounce,
     /// A consultation is overdue.
     Round(RoundId),
     /// A deferred consultation may be made.
@@ -50,6 +54,13 @@ impl Timers {
         if at != Timestamp::NEVER {
             self.at.insert(timer, at);
             self.queue.insert((at, timer));
+        }
+    }
+
+    /// Sets a timer, unless it is set to an earlier time.
+    pub(crate) fn set_sooner(&mut self, timer: Timer, at: Timestamp) {
+        if self.at.get(&timer).is_none_or(|set| at < *set) {
+            self.set(timer, at);
         }
     }
 

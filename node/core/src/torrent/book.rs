@@ -1,8 +1,32 @@
-//! The addresses a torrent knows: whom to dial, and when again. Never here: connections.
+//! The addresses a torrent knows: whom to dial, when again, and how far who named them is trusted.
+//! Never here: connections.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use crate::{ids::ConnId, time::Timestamp};
+use crate::{
+    config::{LOCAL_ADDRESSES_MAX, PEX_ADDRESSES_MAX},
+    ids::ConnId,
+    time::Timestamp,
+};
+
+/// Where an address is known from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// An operator named it.
+    Operator,
+    /// A tracker answered it.
+    Tracker,
+    /// The peer connected to us, and said that it listens there.
+    Incoming,
+    /// It was announced on the local network, from this host.
+    Local(IpAddr),
+    /// A peer at this host named it in peer exchange.
+    Pex(IpAddr),
+}
 
 /// How an address stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +45,7 @@ enum Standing {
 struct Entry {
     standing: Standing,
     failures: u32,
+    source: Source,
 }
 
 /// The known addresses of a torrent's peers: where they listen.
@@ -33,28 +58,82 @@ pub struct Book {
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// The longest wait after failed dials.
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// After so many failed dials in a row hearsay is forgotten.
+const HEARSAY_TRIES: u32 = 3;
 
-impl Book {
-    /// Learns an address, up to `limit` of them: beyond, one that fails gives way.
-    pub fn learn(&mut self, addr: SocketAddr, limit: usize) {
-        if self.entries.contains_key(&addr) || addr.port() == 0 {
-            return;
+impl Source {
+    /// The less, the more it is trusted.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Operator => 0,
+            Self::Tracker => 1,
+            Self::Incoming => 2,
+            Self::Local(_) => 3,
+            Self::Pex(_) => 4,
         }
-        if self.entries.len() >= limit && !self.forget_worst() {
-            return;
-        }
-        let standing = Standing::Free(Timestamp::default());
-        self.entries.insert(addr, Entry { standing, failures: 0 });
     }
 
-    /// Addresses to dial now, at most `count`, those with the fewest failures first.
+    /// The most addresses that it may name; none: as many as there is room for.
+    fn share(self) -> Option<usize> {
+        match self {
+            Self::Operator | Self::Tracker | Self::Incoming => None,
+            Self::Local(_) => Some(LOCAL_ADDRESSES_MAX),
+            Self::Pex(_) => Some(PEX_ADDRESSES_MAX),
+        }
+    }
+
+    /// Whether anybody on the network can be behind it.
+    fn is_hearsay(self) -> bool {
+        self.share().is_some()
+    }
+}
+
+impl Book {
+    /// Learns an address, up to `limit` of them: beyond, one that is trusted less gives way, or
+    /// one not trusted more that fails. Hearsay has half of the book at most, and of that no host
+    /// more than its share. Tells whether the address is news.
+    pub fn learn(&mut self, addr: SocketAddr, source: Source, limit: usize) -> bool {
+        if let Some(known) = self.entries.get_mut(&addr) {
+            if source.rank() < known.source.rank() {
+                known.source = source;
+            }
+            return false;
+        }
+        if addr.port() == 0 || !self.has_share(source, limit) {
+            return false;
+        }
+        if self.entries.len() >= limit && !self.forget_worst(source) {
+            return false;
+        }
+        let standing = Standing::Free(Timestamp::default());
+        self.entries.insert(addr, Entry { standing, failures: 0, source });
+        true
+    }
+
+    /// Where an address is known from.
+    #[must_use]
+    pub fn source(&self, addr: &SocketAddr) -> Option<Source> {
+        self.entries.get(addr).map(|entry| entry.source)
+    }
+
+    /// The peers at a host say that nobody is at an address any more which they named: it is
+    /// forgotten, unless somebody is.
+    pub fn forget_hearsay(&mut self, addr: SocketAddr, from: IpAddr) {
+        let entry = self.entries.get(&addr);
+        if entry.is_some_and(|e| e.source == Source::Pex(from) && e.is_free()) {
+            self.entries.remove(&addr);
+        }
+    }
+
+    /// Addresses to dial now, at most `count`, those with the fewest failures first, of these the
+    /// most trusted.
     #[must_use]
     pub fn due(&self, now: Timestamp, count: usize) -> Vec<SocketAddr> {
         let free = |e: &Entry| matches!(e.standing, Standing::Free(at) if at <= now);
         let due = self.entries.iter().filter(|(_, entry)| free(entry));
-        let mut due = due.map(|(&addr, entry)| (entry.failures, addr)).collect::<Vec<_>>();
+        let mut due = due.map(|(&addr, e)| (e.failures, e.source.rank(), addr)).collect::<Vec<_>>();
         due.sort_unstable();
-        due.into_iter().map(|(_, addr)| addr).take(count).collect()
+        due.into_iter().map(|(.., addr)| addr).take(count).collect()
     }
 
     /// Whether a dial is under way or may still be made at once: somebody may yet turn up.
@@ -68,17 +147,26 @@ impl Book {
         self.entries.values().any(untried)
     }
 
-    /// A dial began.
+    /// A dial began. An address that is not known is one of an operator.
     pub fn dialling(&mut self, addr: SocketAddr, conn: ConnId) {
-        let entry = Entry { standing: Standing::Dialling(conn), failures: 0 };
-        let standing = entry.standing;
+        let standing = Standing::Dialling(conn);
+        let entry = Entry { standing, failures: 0, source: Source::Operator };
         self.entries.entry(addr).or_insert(entry).standing = standing;
     }
 
-    /// A connection stands.
+    /// A connection stands to an address that was dialled.
     pub fn connected(&mut self, addr: SocketAddr, conn: ConnId) {
-        let entry = Entry { standing: Standing::Connected(conn), failures: 0 };
-        self.entries.insert(addr, entry);
+        let source = self.source(&addr).unwrap_or(Source::Operator);
+        let standing = Standing::Connected(conn);
+        self.entries.insert(addr, Entry { standing, failures: 0, source });
+    }
+
+    /// A peer that connected to us said where it listens: learnt as [`Self::learn`] does.
+    pub fn introduced(&mut self, addr: SocketAddr, conn: ConnId, limit: usize) {
+        self.learn(addr, Source::Incoming, limit);
+        if self.knows(&addr) {
+            self.connected(addr, conn);
+        }
     }
 
     /// A dial failed.
@@ -88,6 +176,9 @@ impl Book {
             let wait = RETRY_FIRST.saturating_mul(1 << entry.failures.min(16)).min(RETRY_MAX);
             entry.standing = Standing::Free(now + wait);
             entry.failures += 1;
+            if entry.source.is_hearsay() && entry.failures >= HEARSAY_TRIES {
+                self.entries.remove(&addr);
+            }
         }
     }
 
@@ -101,7 +192,8 @@ impl Book {
 
     /// The address turned out to be our own.
     pub fn is_ourselves(&mut self, addr: SocketAddr) {
-        self.entries.insert(addr, Entry { standing: Standing::Own, failures: 0 });
+        let source = self.source(&addr).unwrap_or(Source::Operator);
+        self.entries.insert(addr, Entry { standing: Standing::Own, failures: 0, source });
     }
 
     /// Whether the address is our own.
@@ -149,61 +241,39 @@ impl Book {
     /// Makes every address due at once, as after a pause.
     pub fn retry_all(&mut self) {
         for entry in self.entries.values_mut() {
-            if matches!(entry.standing, Standing::Free(_)) {
-                *entry = Entry { standing: Standing::Free(Timestamp::default()), failures: 0 };
+            if entry.is_free() {
+                entry.standing = Standing::Free(Timestamp::default());
+                entry.failures = 0;
             }
         }
     }
 
-    fn forget_worst(&mut self) -> bool {
-        let failing = |e: &Entry| matches!(e.standing, Standing::Free(_)) && e.failures > 0;
-        let worst = self.entries.iter().filter(|(_, e)| failing(e)).max_by_key(|(_, e)| e.failures);
+    /// Whether a source may name another address.
+    fn has_share(&self, source: Source, limit: usize) -> bool {
+        let Some(share) = source.share() else { return true };
+        let of_it = self.entries.values().filter(|e| e.source == source).take(share).count();
+        let hearsay = self.entries.values().filter(|e| e.source.is_hearsay()).count();
+        of_it < share && hearsay < limit / 2
+    }
+
+    /// Makes room for an address of `source`.
+    fn forget_worst(&mut self, source: Source) -> bool {
+        let gives_way = |e: &Entry| {
+            let trusted = e.source.rank().cmp(&source.rank());
+            e.is_free() && (trusted.is_gt() || trusted.is_eq() && e.failures > 0)
+        };
+        let worst = self.entries.iter().filter(|(_, entry)| gives_way(entry));
+        let worst = worst.max_by_key(|(_, entry)| (entry.source.rank(), entry.failures));
         let Some((&addr, _)) = worst else { return false };
         self.entries.remove(&addr).is_some()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(n: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], n))
-    }
-
-    #[test]
-    fn failed_dials_wait_longer_each_time() {
-        let mut book = Book::default();
-        book.learn(addr(1), 10);
-        let mut now = Timestamp::default();
-        for seconds in [2, 4, 8] {
-            assert_eq!(book.due(now, 5), [addr(1)]);
-            book.dialling(addr(1), ConnId(1));
-            book.dial_failed(addr(1), ConnId(1), now);
-            now = now + Duration::from_secs(seconds);
-            assert!(book.due(now - Duration::from_micros(1), 5).is_empty());
-        }
-    }
-
-    #[test]
-    fn similar_addresses_are_never_our_own() {
-        let mut book = Book::default();
-        book.is_ourselves(addr(1));
-        assert_eq!(book.similar(&addr(2)), None);
-        book.learn(addr(3), 10);
-        assert_eq!(book.similar(&addr(2)), Some(addr(3)));
-    }
-
-    #[test]
-    fn full_book_forgets_only_addresses_that_fail() {
-        let mut book = Book::default();
-        book.learn(addr(1), 2);
-        book.learn(addr(2), 2);
-        book.learn(addr(3), 2);
-        assert!(!book.knows(&addr(3)));
-        book.dialling(addr(1), ConnId(1));
-        book.dial_failed(addr(1), ConnId(1), Timestamp::default());
-        book.learn(addr(3), 2);
-        assert!(book.knows(&addr(3)) && !book.knows(&addr(1)));
+impl Entry {
+    fn is_free(&self) -> bool {
+        matches!(self.standing, Standing::Free(_))
     }
 }
+
+#[cfg(test)]
+mod tests;

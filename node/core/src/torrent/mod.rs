@@ -2,13 +2,15 @@
 //!
 //! Each state has one owner here: [`pieces`] says where every piece and extent stands, [`picker`]
 //! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
-//! [`announcing`] how the trackers stand, [`blame`] who sent bad data, [`blind`] whom no policy can
-//! starve. [`Torrent`] holds them together. Never here: connections, which belong to the session.
+//! [`announcing`] how the trackers stand, [`local`] when it is announced on the local network,
+//! [`blame`] who sent bad data, [`blind`] whom no policy can starve. [`Torrent`] holds them together.
+//! Never here: connections, which belong to the session.
 
 pub mod announcing;
 pub mod blame;
 pub mod blind;
 pub mod book;
+pub mod local;
 pub mod picker;
 pub mod pieces;
 pub mod selection;
@@ -30,6 +32,7 @@ use announcing::Announcing;
 use blame::Blame;
 use blind::Blind;
 use book::Book;
+use local::Local;
 use picker::Picker;
 use pieces::{ExtentPlan, Pieces};
 use selection::Selection;
@@ -77,6 +80,8 @@ pub struct Torrent {
     pub book: Book,
     /// How the trackers stand.
     pub announcing: Announcing,
+    /// When it is announced on the local network.
+    pub local: Local,
     /// Who sent bad data.
     pub blame: Blame,
     /// What it is at.
@@ -162,6 +167,7 @@ impl Torrent {
             picker,
             book: Book::default(),
             announcing: Announcing::new(&metainfo.trackers, rng),
+            local: Local::default(),
             blame: Blame::default(),
             condition,
             resume_announcing: resume.announce && resume.paused && !resume.quit,

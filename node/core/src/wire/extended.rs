@@ -22,7 +22,9 @@ pub const SHOAL_ID: u8 = 1;
 pub struct ExtendedHandshake {
     /// The id under which the sender wants messages of the extension `shoal`; never 0.
     pub shoal_id: Option<u8>,
-    /// What the sender offers with it.
+    /// The id under which the sender wants messages of peer exchange (BEP 11); never 0.
+    pub pex_id: Option<u8>,
+    /// What the sender offers with `shoal`.
     pub shoal: Option<ShoalOffer>,
     /// What the sender calls itself: at most [`CLIENT_NAME_LEN_MAX`] characters, none of them a
     /// control character; empty where it does not say.
@@ -80,7 +82,8 @@ impl ExtendedHandshake {
     /// handshakes over its buffer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let m = self.shoal_id.map(|id| ("shoal", Item::from(u32::from(id))));
+        let m = [("shoal", self.shoal_id), ("ut_pex", self.pex_id)];
+        let m = m.into_iter().filter_map(|(name, id)| Some((name, Item::from(u32::from(id?)))));
         let mut entries = vec![("m", Item::dict(m))];
         let client = clean(&self.client, CLIENT_NAME_LEN_MAX);
         if !client.is_empty() {
@@ -107,11 +110,16 @@ impl ExtendedHandshake {
     pub fn decode(payload: &[u8]) -> Result<Self, PeerFault> {
         let value = dictionary(payload)?;
         let dict = value.as_dict().ok_or(InvalidMessage::ExtendedField("dictionary"))?;
-        let shoal_id = dict.get("m").and_then(Value::as_dict).and_then(|m| unsigned(m, "shoal"));
+        let m = dict.get("m").and_then(Value::as_dict);
+        let id = |name| {
+            let id = m.and_then(|m| unsigned(m, name)).and_then(|id| u8::try_from(id).ok());
+            id.filter(|id| *id != 0)
+        };
         let client = dict.get("v").and_then(Value::as_bytes).unwrap_or_default();
         let port = unsigned(dict, "p").and_then(|port| u16::try_from(port).ok());
         Ok(Self {
-            shoal_id: shoal_id.and_then(|id| u8::try_from(id).ok()).filter(|id| *id != 0),
+            shoal_id: id("shoal"),
+            pex_id: id("ut_pex"),
             shoal: dict.get("shoal").and_then(Value::as_dict).and_then(ShoalOffer::read),
             client: clean(&String::from_utf8_lossy(client), CLIENT_NAME_LEN_MAX),
             port: port.filter(|port| *port != 0),

@@ -239,6 +239,7 @@ fn only_proven_corruption_bans() {
 fn full_handshake() -> ExtendedHandshake {
     ExtendedHandshake {
         shoal_id: Some(1),
+        pex_id: Some(3),
         shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
         client: "\u{1F41F}".repeat(CLIENT_NAME_LEN_MAX),
         port: Some(7000),
@@ -260,7 +261,8 @@ fn extended_handshake_fits_the_smallest_buffer() {
 fn extended_handshake_has_the_keys_of_the_design() {
     let handshake = ExtendedHandshake { client: "shoal".into(), ..full_handshake() };
     let handshake = ExtendedHandshake { your_ip: Some([10, 0, 0, 2].into()), ..handshake };
-    let expected = b"d1:md5:shoali1ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee\
+    let expected =
+        b"d1:md5:shoali1e6:ut_pexi3ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee\
         11:upload_onlyi1e1:v5:shoal6:yourip4:\x0a\x00\x00\x02e";
     assert_eq!(handshake.encode(), expected);
 }
@@ -270,7 +272,7 @@ fn foreign_extended_handshake_is_read_for_what_it_has() {
     let transmission = b"d1:ei0e1:md11:ut_metadatai3e6:ut_pexi1ee13:metadata_sizei1e1:pi51413e\
         4:reqqi512e11:upload_onlyi1e1:v17:Transmission 3.00e";
     let read = ExtendedHandshake::decode(transmission).unwrap();
-    assert_eq!(read.shoal_id, None);
+    assert_eq!((read.shoal_id, read.pex_id), (None, Some(1)));
     assert_eq!(read.shoal, None);
     assert_eq!(
         (read.client.as_str(), read.port, read.reqq),
@@ -285,6 +287,7 @@ fn extended_handshake_out_of_range_counts_as_absent() {
     let read = |text: &[u8]| ExtendedHandshake::decode(text).unwrap();
     assert_eq!(read(b"d1:md5:shoali0eee").shoal_id, None);
     assert_eq!(read(b"d1:md5:shoali256eee").shoal_id, None);
+    assert_eq!(read(b"d1:md6:ut_pexi0eee").pex_id, None);
     assert_eq!(read(b"d1:pi65536ee").port, None);
     assert_eq!(read(b"d1:pi0ee").port, None);
     assert_eq!(read(b"d4:reqqi0ee").reqq, Some(1));

@@ -10,6 +10,7 @@
 mod foreign;
 mod policies;
 mod selection;
+mod sources;
 mod unchoking;
 mod world;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use shoal_core::{config::Unchoke, ids::ConnId, time::Timestamp};
 
 use super::*;
+use crate::world::metainfo_at;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The least time between two decisions on one connection.
@@ -12,7 +13,9 @@ const HOLD: Duration = Duration::from_secs(10);
 
 /// A seed with so many slots and so many leechers that want everything of it, connected.
 fn crowd(unchoke: Unchoke, seed: Host, leeches: usize, len: u64) -> (World, usize, Vec<usize>) {
-    let mut world = World::new(metainfo(len, 512 * 1024));
+    // Private: nobody is told of anybody, and the leechers stay strangers to each other.
+    let metainfo = metainfo_at(len, 512 * 1024, &["http://tracker/announce"], true);
+    let mut world = World::new(metainfo);
     let config = Config { unchoke, ..Config::default() };
     let pieces = world.metainfo.piece_count();
     let seed = world.node(seed, config, bits(pieces as usize, 0..pieces));

@@ -11,7 +11,7 @@ use std::{
 use shoal_core::{
     bitfield::Bitfield,
     config::{BLOCK_LEN, Config},
-    ids::{CommandId, ConnId, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
+    ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
     metainfo::{
         Metainfo,
         create::{Content, CreateOptions, NewFile, Pad, Plan},
@@ -31,7 +31,7 @@ use shoal_core::{
         announce::AnnounceRequest,
         registry::{Registry, RegistryConfig},
     },
-    wire::{Message, Terms},
+    wire::{Message, Terms, pex::PEX_ID},
 };
 
 /// Answers a consultation.
@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) foreign: bool,
     /// Every message that a session sent, by the index of its node.
     pub(crate) said: Vec<(usize, Message)>,
+    /// When a session sent a message of peer exchange, by the indexes of its node and the peer.
+    pub(crate) gossiped: Vec<(usize, usize, Timestamp)>,
     /// Every lease that a session granted, by the index of its node, with that of the peer.
     pub(crate) granted: Vec<(usize, usize, Lease)>,
     pub(crate) policy: Option<Policy>,
@@ -114,30 +116,55 @@ pub(crate) struct World {
     /// What policies were told.
     pub(crate) reports: Vec<Report>,
     pub(crate) trace: Vec<String>,
+    /// How seeds and leechers are configured.
+    pub(crate) config: Config,
+    /// Every address that a session dialled, by the index of its node.
+    pub(crate) dialled: Vec<(usize, SocketAddr)>,
+    /// When a session announced its torrent on the local network, by the index of its node.
+    pub(crate) announced_locally: Vec<(usize, Timestamp)>,
 }
 
 const LATENCY: Duration = Duration::from_micros(500);
 
+/// The one tracker.
+const TRACKER: &str = "http://tracker/announce";
+
 /// A torrent of `len` bytes in one file.
 pub(crate) fn metainfo(len: u64, piece_len: u32) -> Arc<Metainfo> {
-    planned("file1.webm", Content::Single { len }, piece_len)
+    planned("file1.webm", Content::Single { len }, piece_len, &[TRACKER], false)
 }
 
 /// A torrent of files of these lengths, without padding between them.
 pub(crate) fn folder(lens: &[u64], piece_len: u32) -> Arc<Metainfo> {
     let files = lens.iter().enumerate();
     let files = files.map(|(index, &len)| NewFile { path: vec![format!("{index}")], len });
-    planned("release", Content::Multi(files.collect()), piece_len)
+    planned("release", Content::Multi(files.collect()), piece_len, &[TRACKER], false)
 }
 
-fn planned(name: &str, content: Content, piece_len: u32) -> Arc<Metainfo> {
+/// A torrent of one file with these trackers, private or not.
+pub(crate) fn metainfo_at(
+    len: u64,
+    piece_len: u32,
+    trackers: &[&str],
+    private: bool,
+) -> Arc<Metainfo> {
+    planned("file1.webm", Content::Single { len }, piece_len, trackers, private)
+}
+
+fn planned(
+    name: &str,
+    content: Content,
+    piece_len: u32,
+    trackers: &[&str],
+    private: bool,
+) -> Arc<Metainfo> {
     let plan = Plan::new(CreateOptions {
         name: name.to_owned(),
         content,
         piece_len: Some(piece_len),
         pad: Pad::Never,
-        private: false,
-        trackers: vec![vec!["http://tracker/announce".to_owned()]],
+        private,
+        trackers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
         comment: None,
         created_unix: None,
     });
@@ -160,6 +187,7 @@ impl World {
             terms: Terms { fast: true, extended: true },
             foreign: false,
             said: Vec::new(),
+            gossiped: Vec::new(),
             granted: Vec::new(),
             policy: None,
             advisor: None,
@@ -167,6 +195,9 @@ impl World {
             announced: Vec::new(),
             reports: Vec::new(),
             trace: Vec::new(),
+            config: Config::default(),
+            dialled: Vec::new(),
+            announced_locally: Vec::new(),
         }
     }
 
@@ -213,7 +244,7 @@ impl World {
 
     pub(crate) fn seed(&mut self, host: Host) -> usize {
         let have = Bitfield::full(self.metainfo.piece_count() as usize);
-        let node = self.node(host, Config::default(), have);
+        let node = self.node(host, self.config.clone(), have);
         let torrent = self.torrent(node);
         self.command(node, Command::ConnectTracker(torrent));
         node
@@ -221,7 +252,7 @@ impl World {
 
     pub(crate) fn leech(&mut self, host: Host) -> (usize, JobId) {
         let none = Bitfield::new(self.metainfo.piece_count() as usize);
-        let node = self.node(host, Config::default(), none);
+        let node = self.node(host, self.config.clone(), none);
         let job = self.download(node, false);
         (node, job)
     }
@@ -364,7 +395,10 @@ impl World {
     fn act(&mut self, node: usize, action: Action) {
         let torrent = self.nodes[node].torrent;
         match action {
-            Action::Dial { conn, addr, .. } => self.dial(node, conn, addr),
+            Action::Dial { conn, addr, .. } => {
+                self.dialled.push((node, addr));
+                self.dial(node, conn, addr);
+            }
             Action::Accept { conn, .. } => {
                 let Some(link) = self.nodes[node].links.get(&conn) else { return };
                 let (peer, theirs) = (link.peer, link.conn);
@@ -375,15 +409,26 @@ impl World {
             Action::Send { conn, message } => {
                 let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
                 assert!(allowed, "{message:?} under {:?}", self.terms);
+                if let (Message::Extended { id: PEX_ID, .. }, Some(link)) =
+                    (&message, self.nodes[node].links.get(&conn))
+                {
+                    self.gossiped.push((node, link.peer, self.now));
+                }
                 self.said.push((node, message.clone()));
                 if !self.foreign || !matches!(message, Message::Extended { .. }) {
                     self.deliver(node, conn, message);
                 }
             }
             Action::Serve { conn, serving, .. } => self.serve(node, conn, serving),
-            Action::Close { conn, .. } => {
+            Action::Close { conn, cause } => {
                 let Some(link) = self.nodes[node].links.get(&conn) else { return };
                 let (peer, theirs) = (link.peer, link.conn);
+                if cause == CloseCause::Own && conn.0 & INCOMING_BIT != 0 {
+                    // Only our own answer tells our dial whom it reached.
+                    let peer_id = self.nodes[node].session.identity().peer_id;
+                    let event = Event::Dialled { conn: theirs, peer_id, terms: self.terms };
+                    return self.later(LATENCY, peer, Happening::Fact(event));
+                }
                 self.break_link(node, conn, CloseCause::Operator);
                 self.break_link(peer, theirs, CloseCause::Remote);
             }
@@ -417,6 +462,9 @@ impl World {
                 let event = Event::AnnounceFinished { announce, result };
                 self.later(LATENCY, node, Happening::Fact(event));
             }
+            Action::AnnounceLocally { info_hashes, port } => {
+                self.announce_locally(node, &info_hashes, port);
+            }
             Action::Consult(question) => self.consult(node, &question),
             Action::Inform(report) => self.inform(node, *report),
             Action::Reply { command, result } => {
@@ -439,6 +487,16 @@ impl World {
         self.deliver(node, conn, if unchoked { Message::Unchoke } else { Message::Choke });
         if !unchoked && self.terms.fast {
             self.later(LATENCY, peer, Happening::Rejections(theirs));
+        }
+    }
+
+    /// Everybody is on the same network.
+    fn announce_locally(&mut self, node: usize, info_hashes: &[InfoHash], port: u16) {
+        self.announced_locally.push((node, self.now));
+        let addr = SocketAddr::new(self.nodes[node].addr.ip(), port);
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let event = Event::HeardLocally { addr, info_hashes: info_hashes.to_vec() };
+            self.later(LATENCY, other, Happening::Fact(event));
         }
     }
 
