@@ -17,6 +17,7 @@ mod python;
 mod resume;
 mod rules;
 mod selection;
+mod sources;
 mod strategist;
 mod udp_tracker;
 mod whole;

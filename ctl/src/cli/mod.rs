@@ -129,8 +129,9 @@ pub enum Command {
     /// Show every peer connection
     #[command(
         alias = "see_connected",
-        after_help = "Flags: > dialled by us, < dialled by it, I we are interested, C it chokes us, \
-                      i it is interested, c we choke it, S snubbed, x speaks the shoal extension."
+        after_help = "Flags: > dialled by us, < dialled by it; its address is from O an operator, \
+                      T a tracker, L the local network, P another peer; I we are interested, \
+                      C it chokes us, i it is interested, c we choke it, S snubbed, x speaks the shoal extension."
     )]
     SeeConnected(SeeConnectedArgs),
     /// Show each chunk: 1 had, 0 missing

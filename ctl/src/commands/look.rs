@@ -238,6 +238,13 @@ fn connections(connections: &[v1::Connection]) -> Grid {
 /// What the help of see-connected explains.
 fn flags(conn: &v1::Connection) -> String {
     let mut flags = String::from(if conn.outgoing { ">" } else { "<" });
+    flags.extend(match conn.source() {
+        v1::PeerSource::Unspecified | v1::PeerSource::Incoming => None,
+        v1::PeerSource::Operator => Some('O'),
+        v1::PeerSource::Tracker => Some('T'),
+        v1::PeerSource::Local => Some('L'),
+        v1::PeerSource::Exchange => Some('P'),
+    });
     for (set, letter) in [
         (conn.am_interested, 'I'),
         (conn.peer_choking, 'C'),
@@ -356,11 +363,12 @@ mod tests {
             inflight_chunks: 16,
             slots: 16,
             connected_ms: 59_999,
+            source: v1::PeerSource::Exchange.into(),
             ..v1::Connection::default()
         };
         let text = connections(&[conn]).render(Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
-        assert!(text.contains(">ICicSx"));
+        assert!(text.contains(">PICicSx"));
         assert!(!text.contains('\u{202e}'));
     }
 

@@ -16,6 +16,16 @@ pub(super) async fn shutdown(s: &mut Session<'_>) -> Result<(), Failure> {
     s.sentence(&reply, "the node ends")
 }
 
+/// Of a node that can look for peers.
+fn on_or_off(info: &v1::GetInfoResponse) -> String {
+    match (info.peer_address.is_empty(), info.local_discovery) {
+        (true, _) => "-",
+        (false, true) => "on",
+        (false, false) => "off",
+    }
+    .to_owned()
+}
+
 fn describe(info: &v1::GetInfoResponse) -> String {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let roles: Vec<String> =
@@ -25,6 +35,7 @@ fn describe(info: &v1::GetInfoResponse) -> String {
         ("roles", or_dash(&roles.join(" "))),
         ("peer id", or_dash(&info.peer_id)),
         ("peer address", or_dash(&info.peer_address)),
+        ("local discovery", on_or_off(info)),
         ("tracker address", or_dash(&info.tracker_address)),
         ("announce url", or_dash(&info.announce_url)),
         ("udp announce url", or_dash(&info.udp_announce_url)),

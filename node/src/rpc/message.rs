@@ -15,6 +15,7 @@ use shoal_core::{
         ConnView, JobKind, JobView, PeerSetView, PieceState, ServedBy, TorrentState, TorrentView,
     },
     time::Timestamp,
+    torrent::book::Source,
     tracker::announce::ShoalPeer,
 };
 
@@ -120,6 +121,18 @@ pub(super) fn connection(view: &ConnView, now: Timestamp) -> v1::Connection {
         shoal: view.shoal,
         labels: labels(&view.labels),
         verified_chunks: view.verified_pieces,
+        source: source(view.source).into(),
+        ignored_exchanges: view.ignored_exchanges,
+    }
+}
+
+fn source(source: Source) -> v1::PeerSource {
+    match source {
+        Source::Incoming => v1::PeerSource::Incoming,
+        Source::Operator => v1::PeerSource::Operator,
+        Source::Tracker => v1::PeerSource::Tracker,
+        Source::Local(_) => v1::PeerSource::Local,
+        Source::Pex(_) => v1::PeerSource::Exchange,
     }
 }
 

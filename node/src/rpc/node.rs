@@ -52,6 +52,7 @@ impl NodeService for Context {
             let totals = totals.map_err(super::status::Refusal::from)?;
             info.roles.push(api::Role::Peer.into());
             info.peer_id = facts.peer_id.to_string();
+            info.local_discovery = facts.local_discovery;
             info.peer_address = facts.listen_addr.to_string();
             info.torrents = count(totals.torrents);
             info.connections = count(totals.connections);

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     bitfield::Bitfield,
     ids::{ConnId, InfoHash, JobId, PieceIndex, TorrentId},
-    torrent::{Condition, Torrent},
+    peer::{Conn, Origin},
+    torrent::{Condition, Torrent, book::Source},
 };
 
 /// Names of chunks that a view lists.
@@ -179,7 +180,7 @@ impl Session {
             addr: state.address(),
             peer_id: state.peer_id,
             client: state.client.clone(),
-            outgoing: state.origin != crate::peer::Origin::Incoming,
+            outgoing: state.origin != Origin::Incoming,
             am_choking: state.am_choking,
             am_interested: state.am_interested,
             peer_choking: state.peer_choking,
@@ -197,6 +198,21 @@ impl Session {
             shoal: state.shoal.is_some(),
             labels: state.labels.clone(),
             verified_pieces: state.verified_pieces,
+            source: self.source_of(state),
+            ignored_exchanges: state.gossip.ignored,
+        }
+    }
+
+    /// How we came to a peer: where we had its address from, if we dialled it.
+    fn source_of(&self, conn: &Conn) -> Source {
+        let book = self.torrents.get(&conn.torrent).map(|torrent| &torrent.book);
+        match conn.origin {
+            Origin::Incoming => Source::Incoming,
+            Origin::Operator => Source::Operator,
+            Origin::Dialled => {
+                let known = book.and_then(|book| book.source(&conn.address()));
+                known.unwrap_or(Source::Operator)
+            }
         }
     }
 

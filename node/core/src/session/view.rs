@@ -8,7 +8,7 @@ use crate::{
     policy::Labels,
     session::command::CommandError,
     time::Timestamp,
-    torrent::selection::Selection,
+    torrent::{book::Source, selection::Selection},
     tracker::announce::{PeerEntry, ShoalPeer},
 };
 
@@ -127,6 +127,10 @@ pub struct ConnView {
     pub labels: Arc<Labels>,
     /// Pieces received from it, alone or with others, and verified.
     pub verified_pieces: u32,
+    /// How we came to it.
+    pub source: Source,
+    /// Messages of peer exchange that came too soon and were ignored.
+    pub ignored_exchanges: u32,
 }
 
 /// The last peer set.
