@@ -12,6 +12,7 @@ mod harness;
 mod kinds;
 
 mod aria2;
+mod exchange;
 mod odd;
 mod storm;
 mod trees;
