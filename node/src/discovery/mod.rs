@@ -91,7 +91,7 @@ impl Discovery {
     ///
     /// # Errors
     /// Where no group can be joined: what failed, and why.
-    pub fn start(config: &DiscoveryConfig, heard: mpsc::Sender<Heard>) -> io::Result<Self> {
+    pub fn start(config: &DiscoveryConfig, heard: &mpsc::Sender<Heard>) -> io::Result<Self> {
         let mut links = Vec::new();
         let mut failure = None;
         for group in config.groups() {

@@ -24,10 +24,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Opens the sockets and joins the group.
+    /// Opens the sockets and joins the group. Where that cannot be done yet, for the network is not
+    /// up, it is tried again with every announce.
     ///
     /// # Errors
-    /// What failed, and why; also where no interface takes part.
+    /// What failed, and why.
     pub(super) fn open(listen: IpAddr, group: SocketAddr) -> io::Result<Self> {
         let failed = |what: &str| {
             let what = format!("{what} {group}");
@@ -36,9 +37,12 @@ impl Link {
         let hears = hearing(group).map_err(failed("listen on"))?;
         let sends = sending(listen, group).map_err(failed("send to"))?;
         let link = Self { listen, group, hears, sends, joined: Mutex::default() };
-        let joined = link.join().map_err(failed("join"))?;
-        if joined.is_empty() {
-            return Err(failed("join")(io::Error::other("no interface can do multicast")));
+        match link.join() {
+            Ok(joined) if joined.is_empty() => {
+                tracing::warn!(%group, "local discovery: no interface that can do multicast yet");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%group, %error, "local discovery: cannot join yet"),
         }
         Ok(link)
     }

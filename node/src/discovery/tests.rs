@@ -19,7 +19,7 @@ fn config(group: u8) -> DiscoveryConfig {
 
 fn start(config: &DiscoveryConfig) -> (Discovery, mpsc::Receiver<Heard>) {
     let (heard, hears) = mpsc::channel(1024);
-    (Discovery::start(config, heard).unwrap(), hears)
+    (Discovery::start(config, &heard).unwrap(), hears)
 }
 
 async fn next(hears: &mut mpsc::Receiver<Heard>) -> Heard {
@@ -117,7 +117,7 @@ async fn what_is_sent_to_this_host_alone_is_not_heard() {
 async fn a_group_that_is_none_is_an_error_that_names_it() {
     let (heard, _hears) = mpsc::channel(1);
     let none = DiscoveryConfig { group_v4: "10.1.2.3:6771".parse().unwrap(), ..config(5) };
-    let error = Discovery::start(&none, heard).unwrap_err().to_string();
+    let error = Discovery::start(&none, &heard).unwrap_err().to_string();
     assert!(error.contains("10.1.2.3:6771"), "{error}");
 }
 

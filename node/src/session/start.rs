@@ -270,7 +270,7 @@ fn build(
 fn discover(listen: IpAddr, inbox: &Inbox) -> Option<Discovery> {
     let (heard, mut hears) = mpsc::channel(HEARD_MAX);
     let config = DiscoveryConfig { listen, ..DiscoveryConfig::default() };
-    let discovery = match Discovery::start(&config, heard) {
+    let discovery = match Discovery::start(&config, &heard) {
         Ok(discovery) => discovery,
         Err(error) => {
             tracing::warn!("no local discovery: cannot {error}");

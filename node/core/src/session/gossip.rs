@@ -28,8 +28,8 @@ impl Session {
 
     /// Somebody came or went, or can be told of it: there may be something to tell.
     pub(super) fn stir_gossip(&mut self, id: TorrentId) {
-        if self.gossips(id) && !self.timers.is_set(Timer::Gossip(id)) {
-            self.timers.set(Timer::Gossip(id), self.now + GATHER);
+        if self.gossips(id) {
+            self.timers.set_sooner(Timer::Gossip(id), self.now + GATHER);
         }
     }
 

@@ -134,9 +134,11 @@ fn a_peer_is_told_once_a_minute_however_many_come() {
     let hub = world.node(Host::default(), Config::default(), none.clone());
     let first = world.node(Host::default(), Config::default(), none.clone());
     connect(&mut world, hub, first);
+    let mut came = Vec::new();
     for _ in 0..120 {
         let other = world.node(Host::default(), Config::default(), none.clone());
         connect(&mut world, hub, other);
+        came.push((other, world.now));
         world.run(SECOND, |_| false);
     }
     world.run(5 * MINUTE, |_| false);
@@ -149,6 +151,10 @@ fn a_peer_is_told_once_a_minute_however_many_come() {
     let times = times.map(|(.., at)| *at).collect::<Vec<Timestamp>>();
     assert!((3..=5).contains(&times.len()), "{times:?}");
     assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) >= MINUTE), "{times:?}");
+    for (other, at) in came {
+        let first = world.gossiped.iter().find(|(from, to, _)| (*from, *to) == (hub, other));
+        assert!(first.is_some_and(|(.., told)| told.since(at) <= 3 * SECOND), "{other}: {first:?}");
+    }
     let all: BTreeSet<_> = to_first.iter().flat_map(|m| &m.added).map(|peer| peer.addr).collect();
     assert_eq!(all.len(), 121);
 }
@@ -164,6 +170,8 @@ fn a_flood_of_peer_exchange_is_ignored_and_a_host_names_no_more_than_its_share()
     }
     world.run(30 * SECOND, |_| false);
     assert_eq!(dialled(&world, leech), strangers(1, 1..51).into_iter().collect());
+    let torrent = world.torrent(leech);
+    assert_eq!(world.session(leech).connections(torrent)[0].ignored_exchanges, 19);
     // What comes a minute later counts again.
     world.run(20 * SECOND, |_| false);
     world.say(hub, leech, pex(strangers(2, 1..51)));

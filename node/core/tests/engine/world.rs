@@ -406,32 +406,9 @@ impl World {
                 let event = Event::Dialled { conn: theirs, peer_id, terms: self.terms };
                 self.later(LATENCY, peer, Happening::Fact(event));
             }
-            Action::Send { conn, message } => {
-                let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
-                assert!(allowed, "{message:?} under {:?}", self.terms);
-                if let (Message::Extended { id: PEX_ID, .. }, Some(link)) =
-                    (&message, self.nodes[node].links.get(&conn))
-                {
-                    self.gossiped.push((node, link.peer, self.now));
-                }
-                self.said.push((node, message.clone()));
-                if !self.foreign || !matches!(message, Message::Extended { .. }) {
-                    self.deliver(node, conn, message);
-                }
-            }
+            Action::Send { conn, message } => self.send(node, conn, message),
             Action::Serve { conn, serving, .. } => self.serve(node, conn, serving),
-            Action::Close { conn, cause } => {
-                let Some(link) = self.nodes[node].links.get(&conn) else { return };
-                let (peer, theirs) = (link.peer, link.conn);
-                if cause == CloseCause::Own && conn.0 & INCOMING_BIT != 0 {
-                    // Only our own answer tells our dial whom it reached.
-                    let peer_id = self.nodes[node].session.identity().peer_id;
-                    let event = Event::Dialled { conn: theirs, peer_id, terms: self.terms };
-                    return self.later(LATENCY, peer, Happening::Fact(event));
-                }
-                self.break_link(node, conn, CloseCause::Operator);
-                self.break_link(peer, theirs, CloseCause::Remote);
-            }
+            Action::Close { conn, cause } => self.close(node, conn, &cause),
             Action::GrantLease { conn, lease } => self.grant(node, conn, lease),
             Action::RevokeLease { conn, lease } => self.revoke(node, conn, lease),
             Action::VerifyAndWrite { piece, compare, .. } => self.verify(node, piece, compare),
@@ -475,6 +452,33 @@ impl World {
             Action::StopOutsideJob { .. } => {}
         }
         debug_assert!(torrent.is_some() || self.nodes[node].torrent.is_none());
+    }
+
+    fn send(&mut self, node: usize, conn: ConnId, message: Message) {
+        let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
+        assert!(allowed, "{message:?} under {:?}", self.terms);
+        if let (Message::Extended { id: PEX_ID, .. }, Some(link)) =
+            (&message, self.nodes[node].links.get(&conn))
+        {
+            self.gossiped.push((node, link.peer, self.now));
+        }
+        self.said.push((node, message.clone()));
+        if !self.foreign || !matches!(message, Message::Extended { .. }) {
+            self.deliver(node, conn, message);
+        }
+    }
+
+    fn close(&mut self, node: usize, conn: ConnId, cause: &CloseCause) {
+        let Some(link) = self.nodes[node].links.get(&conn) else { return };
+        let (peer, theirs) = (link.peer, link.conn);
+        if *cause == CloseCause::Own && conn.0 & INCOMING_BIT != 0 {
+            // Only our own answer tells our dial whom it reached.
+            let peer_id = self.nodes[node].session.identity().peer_id;
+            let event = Event::Dialled { conn: theirs, peer_id, terms: self.terms };
+            return self.later(LATENCY, peer, Happening::Fact(event));
+        }
+        self.break_link(node, conn, CloseCause::Operator);
+        self.break_link(peer, theirs, CloseCause::Remote);
     }
 
     fn serve(&mut self, node: usize, conn: ConnId, serving: Serving) {
