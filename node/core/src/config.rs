@@ -89,6 +89,9 @@ pub const LOCAL_COOKIE_LEN_MAX: usize = 64;
 /// The most addresses of a torrent that one host is believed in local discovery: so many nodes of
 /// one machine in one swarm.
 pub const LOCAL_ADDRESSES_MAX: usize = 32;
+/// The most addresses of a torrent that are taken from peers and the local network in a minute: each
+/// is dialled, and whoever comes again and again with others would have us call half the world.
+pub const HEARSAY_PER_MINUTE_MAX: u32 = 500;
 /// How often a torrent is announced locally (BEP 14: every 5 minutes).
 pub const LOCAL_EVERY: Duration = Duration::from_secs(300);
 /// The shortest time between two local announces of a torrent, on the average (BEP 14: a minute).

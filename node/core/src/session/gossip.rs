@@ -96,7 +96,7 @@ impl Session {
         if own == Some(addr) || !is_host(addr) || torrent.blame.is_banned_addr(&addr) {
             return;
         }
-        if torrent.book.learn(addr, source, self.config.peers_per_torrent_max) {
+        if torrent.book.hear(addr, source, self.config.peers_per_torrent_max, self.now) {
             self.dirty.insert(id);
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    config::{LOCAL_ADDRESSES_MAX, PEX_ADDRESSES_MAX},
+    config::{HEARSAY_PER_MINUTE_MAX, LOCAL_ADDRESSES_MAX, PEX_ADDRESSES_MAX},
     ids::ConnId,
     time::Timestamp,
 };
@@ -52,12 +52,15 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<SocketAddr, Entry>,
+    /// When the minute began in which hearsay is counted, and how much of it came.
+    hearsay: (Timestamp, u32),
 }
 
 /// The first wait after a failed dial; it doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// The longest wait after failed dials.
 const RETRY_MAX: Duration = Duration::from_secs(300);
+const MINUTE: Duration = Duration::from_secs(60);
 /// After so many failed dials in a row hearsay is forgotten.
 const HEARSAY_TRIES: u32 = 3;
 
@@ -108,6 +111,17 @@ impl Book {
         let standing = Standing::Free(Timestamp::default());
         self.entries.insert(addr, Entry { standing, failures: 0, source });
         true
+    }
+
+    /// Learns an address from hearsay, as [`Self::learn`] does, and no more than
+    /// [`HEARSAY_PER_MINUTE_MAX`] new ones a minute.
+    pub fn hear(&mut self, addr: SocketAddr, source: Source, limit: usize, now: Timestamp) -> bool {
+        if now.since(self.hearsay.0) >= MINUTE {
+            self.hearsay = (now, 0);
+        }
+        let heard = self.hearsay.1 < HEARSAY_PER_MINUTE_MAX && self.learn(addr, source, limit);
+        self.hearsay.1 += u32::from(heard);
+        heard
     }
 
     /// Where an address is known from.

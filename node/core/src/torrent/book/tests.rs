@@ -141,3 +141,22 @@ fn peers_that_come_again_and_again_from_elsewhere_do_not_fill_the_memory() {
     }
     assert_eq!(book.entries.len(), 10);
 }
+
+#[test]
+fn who_comes_again_and_again_with_other_addresses_is_not_believed_for_ever() {
+    let mut book = Book::default();
+    let mut now = Timestamp::default();
+    let heard = |book: &mut Book, now| {
+        let mut heard = 0;
+        for n in 1..5000 {
+            heard += u32::from(book.hear(addr(n), pex(1), 2000, now));
+            book.forget_hearsay(addr(n), [10, 0, 1, 1].into());
+        }
+        heard
+    };
+    assert_eq!(heard(&mut book, now), HEARSAY_PER_MINUTE_MAX);
+    now = now + MINUTE - Duration::from_micros(1);
+    assert_eq!(heard(&mut book, now), 0);
+    now = now + Duration::from_micros(1);
+    assert_eq!(heard(&mut book, now), HEARSAY_PER_MINUTE_MAX);
+}
