@@ -146,6 +146,7 @@ fn plan(len: u64, piece_len: u32, trackers: Vec<Vec<String>>) -> anyhow::Result<
         pad: Pad::Never,
         private: false,
         trackers,
+        web_seeds: Vec::new(),
         comment: None,
         created_unix: None,
     })?)

@@ -67,6 +67,7 @@ pub fn metainfo(name: &str, data: &[u8], chunk: u32, trackers: &[&str]) -> Vec<u
         pad: Pad::Never,
         private: false,
         trackers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
+        web_seeds: Vec::new(),
         comment: None,
         created_unix: None,
     });

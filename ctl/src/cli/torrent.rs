@@ -79,6 +79,10 @@ pub struct CreateArgs {
     /// Announce URL; with a comma: same tier; repeated: next tier
     #[arg(long = "tracker", value_name = "URL", value_parser = tier)]
     pub trackers: Vec<Tier>,
+    /// HTTP server that has the content: of a folder the URL above it, of a file its own or the one
+    /// above it, ending in '/'; repeatable
+    #[arg(long = "web-seed", value_name = "URL")]
+    pub web_seeds: Vec<String>,
     /// A comment for people
     #[arg(long)]
     pub comment: Option<String>,

@@ -72,6 +72,7 @@ fn request(args: &CreateArgs, path: String) -> v1::CreateTorrentRequest {
             .collect(),
         comment: args.comment.clone().unwrap_or_default(),
         no_seed: args.no_seed,
+        web_seeds: args.web_seeds.clone(),
     }
 }
 

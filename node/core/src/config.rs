@@ -33,6 +33,8 @@ pub const BENCODE_VALUES_MAX: usize = 1 << 21;
 pub const TRACKERS_MAX: usize = 128;
 /// The longest tracker URL, bytes.
 pub const URL_LEN_MAX: usize = 2048;
+/// The most web seeds kept of a metainfo file.
+pub const WEB_SEEDS_MAX: usize = 64;
 /// The longest comment or other free text kept of a metainfo file, bytes of UTF-8.
 pub const COMMENT_LEN_MAX: usize = 4096;
 /// The longest client name kept of an extended handshake, characters.
@@ -131,6 +133,10 @@ pub struct Config {
     pub peers_per_torrent_max: usize,
     /// Requests that one peer may have outstanding with us (`reqq`; default 2 000).
     pub requests_served_max: u32,
+    /// Web seeds are used (default: they are).
+    pub web_seeds: bool,
+    /// Leases that one web seed may hold (default 4: what keeps two requests under way).
+    pub web_seed_slots: u32,
     /// Whose requests are served (default: everybody's).
     pub unchoke: Unchoke,
     /// Silence of a peer with requests out before it is snubbed (default 20 s).
@@ -160,6 +166,8 @@ impl Default for Config {
             buffer_budget_bytes: 64 * MIB,
             peers_per_torrent_max: 2000,
             requests_served_max: 2000,
+            web_seeds: true,
+            web_seed_slots: 4,
             unchoke: Unchoke::All,
             snub_after: Duration::from_secs(20),
             take_over_after: Duration::from_secs(4),

@@ -79,6 +79,12 @@ pub fn metainfo(data: &[u8]) -> Outcome {
         let name = metainfo.chunk_name(piece);
         assert_eq!(metainfo.find_chunk(&name).ok(), Some(piece), "{name:?}");
     }
+    for base in metainfo.web_seeds.iter().take(4) {
+        for file in 0..metainfo.files.len().min(64) {
+            let url = metainfo.web_seed_url(base, file);
+            assert!(url.is_some_and(|url| url.starts_with(base.as_str())), "{base:?} {file}");
+        }
+    }
     let alone = Metainfo::parse_info(&metainfo.info_bytes).map(|info| info.info_hash);
     assert_eq!(alone, Ok(metainfo.info_hash), "info alone has the same hash");
     Outcome::Holds(held_by_metainfo(&metainfo))
@@ -367,6 +373,7 @@ fn held_by_metainfo(metainfo: &Metainfo) -> usize {
         + metainfo.info_bytes.len()
         + files
         + trackers
+        + texts(&metainfo.web_seeds)
         + more.map(String::capacity).sum::<usize>()
 }
 

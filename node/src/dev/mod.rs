@@ -252,6 +252,7 @@ async fn make_torrent(
         pad: Pad::Auto,
         private: false,
         trackers: vec![vec![announce_url]],
+        web_seeds: Vec::new(),
         comment: None,
         seed: true,
     };

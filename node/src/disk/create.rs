@@ -39,6 +39,8 @@ pub struct CreateOptions {
     pub private: bool,
     /// Tracker URLs in tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
+    /// URLs of HTTP servers that have the content (BEP 19).
+    pub web_seeds: Vec<String>,
     /// A free text.
     pub comment: Option<String>,
     /// When it is made, seconds since 1970.
@@ -132,6 +134,7 @@ pub fn create(
         pad: options.pad,
         private: options.private,
         trackers: options.trackers.clone(),
+        web_seeds: options.web_seeds.clone(),
         comment: options.comment.clone(),
         created_unix: options.created_unix,
     })?;

@@ -312,7 +312,9 @@ impl From<MetainfoError> for Refusal {
             | MetainfoError::FileLength { .. }
             | MetainfoError::LengthOverflow { .. }
             | MetainfoError::UnsafePath { .. }
-            | MetainfoError::Tracker(_) => Reason::BadMetainfo,
+            | MetainfoError::Tracker(_)
+            | MetainfoError::WebSeed(_)
+            | MetainfoError::TooManyWebSeeds(_) => Reason::BadMetainfo,
         };
         Self::new(reason, error.to_string())
     }

@@ -311,6 +311,7 @@ async fn create(
         pad,
         private: request.private,
         trackers: request.trackers.into_iter().map(|tier| tier.urls).collect(),
+        web_seeds: request.web_seeds,
         comment: Some(request.comment).filter(|comment| !comment.is_empty()),
         seed: !request.no_seed,
     };

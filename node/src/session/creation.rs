@@ -205,6 +205,7 @@ impl Work {
             pad: create.pad,
             private: create.private,
             trackers: create.trackers,
+            web_seeds: create.web_seeds,
             comment: create.comment,
             created_unix: since_1970.and_then(|time| i64::try_from(time.as_secs()).ok()),
         };

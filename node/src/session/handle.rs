@@ -142,6 +142,8 @@ pub struct CreateTorrent {
     pub private: bool,
     /// Tracker tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
+    /// URLs of HTTP servers that have the content (BEP 19).
+    pub web_seeds: Vec<String>,
     /// A comment for people.
     pub comment: Option<String>,
     /// Add it to the node as a seed.

@@ -164,6 +164,7 @@ mod tests {
             pad: Pad::Auto,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         };

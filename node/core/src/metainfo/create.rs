@@ -5,9 +5,9 @@ use crate::{
     bencode::Item,
     config::{
         AUTO_PIECES_MAX, FILES_MAX, METAINFO_LEN_MAX, PIECE_LEN_DEFAULT, PIECE_LEN_MAX,
-        PIECE_LEN_MIN, PIECES_MAX, URL_LEN_MAX,
+        PIECE_LEN_MIN, PIECES_MAX, URL_LEN_MAX, WEB_SEEDS_MAX,
     },
-    metainfo::{File, FileKind, Layout, error::MetainfoError, parse::PAD_DIR, paths},
+    metainfo::{File, FileKind, Layout, error::MetainfoError, parse::PAD_DIR, paths, web_seeds},
 };
 
 /// What a torrent is to be made of.
@@ -25,6 +25,8 @@ pub struct CreateOptions {
     pub private: bool,
     /// Tracker URLs in tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
+    /// URLs of HTTP servers that have the content (BEP 19).
+    pub web_seeds: Vec<String>,
     /// A free text.
     pub comment: Option<String>,
     /// When it is made, seconds since 1970.
@@ -94,13 +96,20 @@ impl Plan {
     ///
     /// # Errors
     /// [`MetainfoError`]: `UnsafePath`, `NoFiles`, `TooManyFiles` (padding included),
-    /// `LengthOverflow`, `NewPieceLength`, `TooManyPieces`, `Tracker`, and `TooLarge` where nobody
+    /// `LengthOverflow`, `NewPieceLength`, `TooManyPieces`, `Tracker`, `WebSeed`,
+    /// `TooManyWebSeeds`, and `TooLarge` where nobody
     /// would read the file.
     pub fn new(options: CreateOptions) -> Result<Self, MetainfoError> {
         paths::check(std::slice::from_ref(&options.name))?;
         let urls = options.trackers.iter().flatten();
         if let Some(url) = urls.clone().find(|url| url.is_empty() || url.len() > URL_LEN_MAX) {
             return Err(MetainfoError::Tracker(url.chars().take(128).collect()));
+        }
+        if let Some(url) = options.web_seeds.iter().find(|url| !web_seeds::is_url(url)) {
+            return Err(MetainfoError::WebSeed(url.chars().take(128).collect()));
+        }
+        if options.web_seeds.len() > WEB_SEEDS_MAX {
+            return Err(MetainfoError::TooManyWebSeeds(options.web_seeds.len()));
         }
         let files = plain_files(&options)?;
         let content_len = files.last().map_or(0, File::end);
@@ -173,6 +182,9 @@ impl Plan {
         if tiers.iter().map(|tier| tier.len()).sum::<usize>() > 1 {
             let list = Item::list(tiers.iter().map(|tier| Item::list(tier.iter())));
             entries.push(("announce-list", list));
+        }
+        if !options.web_seeds.is_empty() {
+            entries.push(("url-list", Item::list(options.web_seeds.iter())));
         }
         entries.extend(options.comment.as_ref().map(|text| ("comment", Item::from(text))));
         entries.extend(options.created_unix.map(|time| ("creation date", Item::Int(time))));

@@ -4,7 +4,7 @@ use crate::{
     bencode::DecodeError,
     config::{
         COMPONENT_LEN_MAX, FILES_MAX, FOREIGN_PIECE_LEN_MAX, METAINFO_LEN_MAX, PATH_DEPTH_MAX,
-        PATH_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN, PIECES_MAX,
+        PATH_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN, PIECES_MAX, URL_LEN_MAX, WEB_SEEDS_MAX,
     },
 };
 
@@ -86,6 +86,12 @@ pub enum MetainfoError {
     /// Tracker URLs that cannot be written.
     #[error("tracker {0:?} is empty or too long")]
     Tracker(String),
+    /// A web seed that cannot be written.
+    #[error("web seed {0:?} is no HTTP or HTTPS URL of at most {URL_LEN_MAX} bytes")]
+    WebSeed(String),
+    /// More than [`WEB_SEEDS_MAX`] web seeds.
+    #[error("{0} web seeds where at most {WEB_SEEDS_MAX} are allowed")]
+    TooManyWebSeeds(usize),
 }
 
 /// What is wrong with a path.

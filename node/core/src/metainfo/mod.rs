@@ -1,7 +1,8 @@
-//! Torrents as files describe them (BEP 3, 12, 27, 47): the parsed [`Metainfo`].
+//! Torrents as files describe them (BEP 3, 12, 19, 27, 47): the parsed [`Metainfo`].
 //!
 //! [`parse`] reads metainfo files, [`create`] makes them, [`paths`] judges names from an enemy,
-//! [`layout`] knows which bytes lie where, [`names`] what chunks are called. Never here: a file on
+//! [`layout`] knows which bytes lie where, [`names`] what chunks are called, [`web_seeds`] where HTTP
+//! servers have them. Never here: a file on
 //! a disk, or hashing of content.
 
 pub mod create;
@@ -10,6 +11,7 @@ pub mod layout;
 pub mod names;
 pub mod parse;
 pub mod paths;
+pub mod web_seeds;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,9 @@ pub struct Metainfo {
     pub private: bool,
     /// Tracker URLs in tiers (BEP 12); a lone `announce` is one tier. Not shuffled.
     pub trackers: Vec<Vec<String>>,
+    /// URLs of HTTP servers that have the content (BEP 19), each once, at most
+    /// [`WEB_SEEDS_MAX`](crate::config::WEB_SEEDS_MAX).
+    pub web_seeds: Vec<String>,
     /// A free text.
     pub comment: Option<String>,
     /// The program that made it.

@@ -1,4 +1,4 @@
-//! Reads metainfo files (BEP 3, 12, 27, 47). Every value is checked against the limits and an
+//! Reads metainfo files (BEP 3, 12, 19, 27, 47). Every value is checked against the limits and an
 //! error names the offender. The info hash is over the original bytes of `info`, never over a
 //! re-encoding.
 
@@ -11,7 +11,7 @@ use crate::{
         PIECES_MAX, TRACKERS_MAX, URL_LEN_MAX,
     },
     ids::InfoHash,
-    metainfo::{File, FileKind, Layout, Metainfo, error::MetainfoError, paths},
+    metainfo::{File, FileKind, Layout, Metainfo, error::MetainfoError, paths, web_seeds},
 };
 
 /// The folder of padding files (BEP 47), for those too that have no path of their own.
@@ -22,7 +22,7 @@ const BITCOMET_PAD: &str = "_____padding_file_";
 impl Metainfo {
     /// Reads a metainfo file. What follows the bencoded dictionary is ignored, as are keys that
     /// nobody knows, tracker URLs that are not text or too long, and those beyond
-    /// [`TRACKERS_MAX`].
+    /// [`TRACKERS_MAX`]; web seeds alike, and those that are not HTTP.
     ///
     /// # Errors
     /// [`MetainfoError`] naming the key, the value or the path.
@@ -35,6 +35,7 @@ impl Metainfo {
         let info = dict(root, "info")?.ok_or(MetainfoError::Missing("info"))?;
         let mut metainfo = Self::from_info(info)?;
         metainfo.trackers = trackers(root);
+        metainfo.web_seeds = web_seeds::listed(root.get("url-list"));
         metainfo.comment = text(root, "comment.utf-8").or_else(|| text(root, "comment"));
         metainfo.created_by = text(root, "created by");
         metainfo.created_unix = root.get("creation date").and_then(Value::as_int);
@@ -82,6 +83,7 @@ impl Metainfo {
             pieces: pieces(hashes, piece_len, layout.total_len())?,
             private: info.get("private").and_then(Value::as_int).is_some_and(|int| int != 0),
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_by: None,
             created_unix: None,

@@ -22,6 +22,7 @@ fn options(path: &std::path::Path) -> CreateOptions {
         pad: Pad::Auto,
         private: false,
         trackers: vec![vec!["http://127.0.0.1:7001/announce".to_owned()]],
+        web_seeds: Vec::new(),
         comment: Some("made in a test".to_owned()),
         created_unix: Some(1),
     }

@@ -53,6 +53,7 @@ impl Sample {
             pad,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         })

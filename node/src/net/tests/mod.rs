@@ -87,6 +87,7 @@ impl Data {
             pad: Pad::Always,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         });

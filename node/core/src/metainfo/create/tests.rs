@@ -17,6 +17,7 @@ fn options(files: &[(&str, u64)]) -> CreateOptions {
         pad: Pad::Auto,
         private: false,
         trackers: Vec::new(),
+        web_seeds: Vec::new(),
         comment: None,
         created_unix: None,
     }
