@@ -8,6 +8,7 @@ pub mod dev;
 pub mod discovery;
 pub mod disk;
 pub mod exit;
+mod http;
 pub mod net;
 pub mod node;
 pub mod policy_host;

@@ -1,7 +1,5 @@
 //! Why an announce failed, in words an operator acts on.
 
-use std::error::Error;
-
 use shoal_core::{
     config::ANNOUNCE_REPLY_LEN_MAX,
     session::event::AnnounceFailure,
@@ -119,15 +117,6 @@ impl From<AnnounceError> for AnnounceFailure {
             | AnnounceError::Client(_) => Self::Unreachable { cause },
         }
     }
-}
-
-/// The innermost cause of an error: reqwest's own words name the whole URL, and it may be a secret.
-pub(super) fn cause(error: &dyn Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 /// Text from the wire without what a terminal would act on.

@@ -3,7 +3,6 @@
 mod error;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod udp;
 
 use std::{net::IpAddr, time::Duration};
@@ -21,6 +20,8 @@ use shoal_core::{
         scrape::{ScrapeReply, scrape_url},
     },
 };
+
+use crate::http::{self, address};
 
 /// How announces go out. `Default` is the truth.
 #[derive(Clone, Debug)]
@@ -70,18 +71,20 @@ impl Announcer {
     /// # Errors
     /// [`AnnounceError::Client`] where the system gives no means for one.
     pub fn new(config: AnnouncerConfig) -> Result<Self, AnnounceError> {
+        let tls = http::client_config(&config.roots);
+        let tls = tls.map_err(|error| AnnounceError::Client(error.to_string()))?;
         let client = Client::builder()
             .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .http1_only()
-            .tls_backend_preconfigured(tls::client_config(&config.roots)?)
+            .tls_backend_preconfigured(tls)
             .timeout(config.timeout)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE_MAX)
             .local_address(config.local_address.filter(|ip| !ip.is_unspecified()))
             .redirect(redirect::Policy::custom(follow))
             .build();
-        let client = client.map_err(|error| AnnounceError::Client(error::cause(&error)))?;
+        let client = client.map_err(|error| AnnounceError::Client(http::cause(&error)))?;
         Ok(Self { client, udp: udp::Client::new(&config), config })
     }
 
@@ -149,12 +152,12 @@ impl Announcer {
     fn failed(&self, asked: &str, error: &reqwest::Error) -> AnnounceError {
         let address = error.url().map_or_else(|| asked.to_owned(), address);
         if error.is_redirect() {
-            return AnnounceError::Redirect { address, cause: error::cause(error) };
+            return AnnounceError::Redirect { address, cause: http::cause(error) };
         }
         let cause = match (error.is_timeout(), error.is_connect()) {
             (true, true) => format!("no connection within {:?}", self.config.connect_timeout),
             (true, false) => format!("no reply within {:?}", self.config.timeout),
-            (false, _) => error::cause(error),
+            (false, _) => http::cause(error),
         };
         AnnounceError::Unreachable { address, cause }
     }
@@ -214,15 +217,6 @@ fn with_query(mut url: Url, query: &str) -> Url {
     };
     url.set_query(Some(&query));
     url
-}
-
-/// Host and port of a URL. The rest may hold a passkey and stays out of errors and logs.
-fn address(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("?");
-    match url.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
 }
 
 fn follow(attempt: redirect::Attempt) -> redirect::Action {
