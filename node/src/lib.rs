@@ -15,3 +15,4 @@ pub mod policy_host;
 pub mod rpc;
 pub mod session;
 pub mod tracker;
+pub mod webseed;

@@ -130,7 +130,7 @@ pub enum Command {
     #[command(
         alias = "see_connected",
         after_help = "Flags: > dialled by us, < dialled by it; its address is from O an operator, \
-                      T a tracker, L the local network, P another peer; I we are interested, \
+                      T a tracker, L the local network, P another peer, W the metainfo (a web seed); I we are interested, \
                       C it chokes us, i it is interested, c we choke it, S snubbed, x speaks the shoal extension."
     )]
     SeeConnected(SeeConnectedArgs),

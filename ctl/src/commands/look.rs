@@ -244,6 +244,7 @@ fn flags(conn: &v1::Connection) -> String {
         v1::PeerSource::Tracker => Some('T'),
         v1::PeerSource::Local => Some('L'),
         v1::PeerSource::Exchange => Some('P'),
+        v1::PeerSource::Metainfo => Some('W'),
     });
     for (set, letter) in [
         (conn.am_interested, 'I'),

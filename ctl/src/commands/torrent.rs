@@ -176,6 +176,9 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
     for (index, tier) in reply.trackers.iter().enumerate() {
         text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
     }
+    for seed in &reply.web_seeds {
+        text.push_str(&format!("web seed: {} ({})\n", clean(&seed.url), standing(seed)));
+    }
     let mut grid = Grid::new([
         Column::Elastic("FILE"),
         Column::Right("SIZE"),
@@ -195,6 +198,20 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
     }
     text.push_str(&grid.render(width));
     text
+}
+
+/// How a web seed stands, in words.
+fn standing(seed: &v1::WebSeed) -> String {
+    let state = if seed.given_up {
+        "given up".to_owned()
+    } else if seed.rests_ms > 0 {
+        format!("rests for {}", human::millis(seed.rests_ms))
+    } else if seed.in_use {
+        "in use".to_owned()
+    } else {
+        "not in use".to_owned()
+    };
+    if seed.error.is_empty() { state } else { format!("{state}: {}", clean(&seed.error)) }
 }
 
 pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
@@ -347,6 +364,35 @@ mod tests {
         let text = details(&reply, Some(80));
         let last = text.lines().last().unwrap();
         assert!(last.width() <= 80 && last.contains("1048575/1048576  yes     no"), "{text}");
+    }
+
+    #[test]
+    fn web_seeds_are_shown_with_how_they_stand_and_safe_for_a_terminal() {
+        let seed = |in_use, given_up, rests_ms, error: &str| v1::WebSeed {
+            url: "http://w/\u{1b}[31m".to_owned(),
+            in_use,
+            given_up,
+            rests_ms,
+            error: error.to_owned(),
+        };
+        let web_seeds = vec![
+            seed(true, false, 0, ""),
+            seed(false, false, 0, ""),
+            seed(false, false, 20_000, "HTTP status 503\n"),
+            seed(false, true, 0, "serves no ranges of files"),
+        ];
+        let text = details(&v1::GetTorrentResponse { web_seeds, ..Default::default() }, Some(80));
+        let lines = text.lines().filter(|line| line.starts_with("web seed: ")).collect::<Vec<_>>();
+        let ends = [
+            "(in use)",
+            "(not in use)",
+            ": HTTP status 503",
+            "(given up: serves no ranges of files)",
+        ];
+        for (line, end) in lines.iter().zip(ends) {
+            assert!(line.contains(end) && !line.contains('\u{1b}'), "{line}");
+        }
+        assert_eq!(lines.len(), 4, "{text}");
     }
 
     #[test]

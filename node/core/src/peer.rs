@@ -27,6 +27,8 @@ pub enum Origin {
     Dialled,
     /// We dialled it for an operator: a seed keeps it even to a seed.
     Operator,
+    /// It is an HTTP server (BEP 19), not a peer: `session/web_seeds`.
+    WebSeed,
 }
 
 /// Peer exchange over one connection (BEP 11).

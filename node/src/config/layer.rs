@@ -111,6 +111,14 @@ pub struct PeerLayer {
     /// Most bytes a second that the node receives from peers, as 512KiB; 0 = no limit [default: 0]
     #[arg(long, value_name = "RATE")]
     pub download_limit: Option<ByteRate>,
+    /// Download from the HTTP servers that a torrent names, where no peer has a chunk or a free slot
+    /// for it soon; not from this machine, its link or a cloud's metadata [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub web_seeds: Option<bool>,
+    /// Let web seeds be on loopback addresses too: whoever made a torrent makes the node send
+    /// requests there [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub web_seeds_loopback: Option<bool>,
     /// Whose requests are served: all, or so many peers of each torrent, by order of their rates
     /// [default: all]
     #[arg(long, value_name = "all|N")]
@@ -176,6 +184,8 @@ layer!(PeerLayer {
     buffer_budget,
     upload_limit,
     download_limit,
+    web_seeds,
+    web_seeds_loopback,
     unchoke,
     local_discovery,
     set,

@@ -111,6 +111,10 @@ pub struct PeerConfig {
     pub upload_limit: ByteRate,
     /// Bytes received from peers, a second.
     pub download_limit: ByteRate,
+    /// Use web seeds.
+    pub web_seeds: bool,
+    /// Let them be on loopback addresses.
+    pub web_seeds_loopback: bool,
     /// Whose requests are served.
     pub unchoke: Unchoking,
     /// Look for peers on the local network; none = yes, unless `listen` is a loopback address.
@@ -188,6 +192,8 @@ impl PeerConfig {
             buffer_budget: Size(core.buffer_budget_bytes),
             upload_limit: ByteRate(0),
             download_limit: ByteRate(0),
+            web_seeds: core.web_seeds,
+            web_seeds_loopback: false,
             unchoke: Unchoking(core.unchoke),
             local_discovery: None,
             set: BTreeMap::new(),
@@ -210,6 +216,7 @@ impl PeerConfig {
             connections_per_torrent_max: self.connections_per_torrent,
             half_open_max: self.half_open,
             buffer_budget_bytes: self.buffer_budget.0,
+            web_seeds: self.web_seeds,
             unchoke: self.unchoke.0,
             local_discovery: self.discovers(),
             ..Config::default()
@@ -326,6 +333,8 @@ impl PeerConfig {
             buffer_budget: layer.buffer_budget.unwrap_or(base.buffer_budget),
             upload_limit: layer.upload_limit.unwrap_or(base.upload_limit),
             download_limit: layer.download_limit.unwrap_or(base.download_limit),
+            web_seeds: layer.web_seeds.unwrap_or(base.web_seeds),
+            web_seeds_loopback: layer.web_seeds_loopback.unwrap_or(base.web_seeds_loopback),
             unchoke: layer.unchoke.unwrap_or(base.unchoke),
             local_discovery: layer.local_discovery,
             set: table(layer.set),

@@ -100,20 +100,20 @@ impl ExtentBuffer {
     }
 
     /// A bit for every block that is not filled.
-    pub(super) fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         let all = u64::MAX >> (u64::BITS - self.block_count());
         all & !self.filled
     }
 
     /// The memory of these bytes of the extent.
-    pub(super) fn target(&mut self, range: Range<u32>) -> &mut [u8] {
+    pub(crate) fn target(&mut self, range: Range<u32>) -> &mut [u8] {
         debug_assert!(range.end <= self.len, "{range:?} of {}", self.len);
         &mut self.bytes[range.start as usize..range.end as usize]
     }
 
     /// Notes that `conn` filled everything up to `range.end`, of a request that began on the grid
     /// at or before `range.start`: blocks that end in the range are filled.
-    pub(super) fn filled_by(&mut self, conn: ConnId, range: Range<u32>) {
+    pub(crate) fn filled_by(&mut self, conn: ConnId, range: Range<u32>) {
         let mut mask = 0;
         for block in range.start / BLOCK_LEN..self.block_count() {
             if self.block_range(block).end > range.end {

@@ -70,9 +70,9 @@ pub(super) struct Outbox {
 /// session never waits for a connection, so this ends.
 const UNSENT_MAX: usize = 256;
 /// Progress is reported at most this often, or every [`REPORT_BYTES`] (§5 of the design).
-pub(super) const REPORT_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// Progress is reported whenever it is this many bytes.
-pub(super) const REPORT_BYTES: u64 = 256 * 1024;
+pub(crate) const REPORT_BYTES: u64 = 256 * 1024;
 
 impl Outbox {
     pub(super) fn new(conn: ConnId, now: Instant) -> Self {

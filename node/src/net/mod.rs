@@ -241,6 +241,11 @@ impl Net {
         swarm.limits.set(rates, self.shared.clock.now());
     }
 
+    /// What all connections together may send and receive.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.shared.rates)
+    }
+
     /// How many connections there are, those that are being made included.
     #[must_use]
     pub fn connection_count(&self) -> usize {

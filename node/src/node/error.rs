@@ -135,6 +135,7 @@ fn session_text(error: &session::StartError) -> String {
         session::StartError::Folder { .. } => "; make it writable, or choose another --downloads",
         session::StartError::Store(_)
         | session::StartError::Announcer(_)
+        | session::StartError::WebSeeds(_)
         | session::StartError::Threads(_) => "",
     };
     format!("{error}{hint}")
@@ -148,6 +149,7 @@ fn of_session(error: &session::StartError) -> Exit {
         | session::StartError::Listen { source, .. } => of_io(source),
         session::StartError::Store(StoreError::Database { .. } | StoreError::Corrupt { .. })
         | session::StartError::Announcer(_)
+        | session::StartError::WebSeeds(_)
         | session::StartError::Threads(_) => Exit::Internal,
     }
 }

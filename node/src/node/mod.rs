@@ -45,6 +45,7 @@ use crate::{
         self, EventHub, Running, SessionHandle, SessionOptions, ShutdownReport, handle::SetPolicy,
     },
     tracker::{self, TrackerServer},
+    webseed::Guard,
 };
 use begin::{Downloads, Wanted};
 use prepare::Prepared;
@@ -211,6 +212,7 @@ impl Parts {
             chunks: peer.chunks.clone(),
             listen: peer.listen,
             rates: Rates::of(peer.upload_limit.0, peer.download_limit.0),
+            web_seed_guard: Guard { loopback: peer.web_seeds_loopback },
             advertise: config.advertise,
             labels: peer.label.clone(),
             clock,

@@ -13,6 +13,7 @@ use shoal_core::{
     policy::Labels,
     session::view::{
         ConnView, JobKind, JobView, PeerSetView, PieceState, ServedBy, TorrentState, TorrentView,
+        WebSeedView,
     },
     time::Timestamp,
     torrent::book::Source,
@@ -84,6 +85,17 @@ pub(super) fn tiers(tiers: &[Vec<String>]) -> Vec<v1::TrackerTier> {
     tiers.iter().map(|urls| v1::TrackerTier { urls: urls.clone() }).collect()
 }
 
+/// A web seed.
+pub(super) fn web_seed(view: &WebSeedView) -> v1::WebSeed {
+    v1::WebSeed {
+        url: view.url.clone(),
+        in_use: view.in_use,
+        given_up: view.given_up,
+        rests_ms: millis(view.rests),
+        error: view.error.clone().unwrap_or_default(),
+    }
+}
+
 /// A torrent's state.
 pub(super) fn torrent_state(state: TorrentState) -> v1::TorrentState {
     match state {
@@ -126,13 +138,14 @@ pub(super) fn connection(view: &ConnView, now: Timestamp) -> v1::Connection {
     }
 }
 
-fn source(source: Source) -> v1::PeerSource {
+fn source(source: Option<Source>) -> v1::PeerSource {
     match source {
-        Source::Incoming => v1::PeerSource::Incoming,
-        Source::Operator => v1::PeerSource::Operator,
-        Source::Tracker => v1::PeerSource::Tracker,
-        Source::Local(_) => v1::PeerSource::Local,
-        Source::Pex(_) => v1::PeerSource::Exchange,
+        Some(Source::Incoming) => v1::PeerSource::Incoming,
+        Some(Source::Operator) => v1::PeerSource::Operator,
+        Some(Source::Tracker) => v1::PeerSource::Tracker,
+        Some(Source::Local(_)) => v1::PeerSource::Local,
+        Some(Source::Pex(_)) => v1::PeerSource::Exchange,
+        None => v1::PeerSource::Metainfo,
     }
 }
 

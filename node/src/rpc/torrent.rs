@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 use super::{
     context::{Context, owned, via},
     follow::{PROGRESS_INTERVAL, REPLIES_MAX, Replies, ending_refusal, follow, job_of},
-    message::{file, progress, regular_files, tiers, torrent},
+    message::{file, progress, regular_files, tiers, torrent, web_seed},
     page::{self, List},
     roots::{ShareRoots, Via},
     status::{Reason, Refusal},
@@ -207,6 +207,7 @@ async fn get(
         comment: metainfo.comment.clone().unwrap_or_default(),
         created_by: metainfo.created_by.clone().unwrap_or_default(),
         next_page_token,
+        web_seeds: view.web_seeds.iter().map(web_seed).collect(),
     })
 }
 

@@ -7,6 +7,7 @@ use shoal_core::{
     session::{
         Action, Event, Lease,
         event::{AnnounceFailure, MergeDone, MergeFailure, PieceOutcome},
+        fault::CloseCause,
     },
     tracker::announce::AnnounceRequest,
 };
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     disk::{CommitError, DiskError, MergeError, TorrentStore},
     net::{ExtentBuffer, NetEvent},
+    webseed::Target,
 };
 
 impl Shell {
@@ -32,6 +34,7 @@ impl Shell {
                     self.later(Event::DialFailed { conn, cause });
                 }
             },
+            Action::OpenWebSeed { conn, torrent, url } => self.open_web_seed(conn, torrent, url),
             Action::Accept { conn, torrent } => {
                 if let Some(known) = self.torrents.get(&torrent) {
                     self.net.accept(conn, known.swarm.clone());
@@ -41,9 +44,15 @@ impl Shell {
             Action::Serve { conn, serving, request_len_max } => {
                 self.net.serve(conn, serving, request_len_max);
             }
-            Action::Close { conn, cause } => self.net.close(conn, cause),
+            Action::Close { conn, cause } => match self.web_seeds.owns(conn) {
+                true => self.web_seeds.close(conn, cause),
+                false => self.net.close(conn, cause),
+            },
             Action::GrantLease { conn, lease } => self.grant(conn, lease),
-            Action::RevokeLease { conn, lease } => self.net.revoke(conn, lease),
+            Action::RevokeLease { conn, lease } => match self.web_seeds.owns(conn) {
+                true => self.web_seeds.revoke(conn, lease),
+                false => self.net.revoke(conn, lease),
+            },
             Action::VerifyAndWrite { torrent, piece, compare } => {
                 self.verify_and_write(torrent, piece, compare);
             }
@@ -68,6 +77,16 @@ impl Shell {
         }
     }
 
+    fn open_web_seed(&mut self, conn: ConnId, torrent: TorrentId, url: String) {
+        match self.torrents.get(&torrent) {
+            Some(known) => {
+                let (metainfo, limits) = (known.metainfo.clone(), known.swarm.limits.clone());
+                self.web_seeds.open(conn, Target { metainfo, limits }, url);
+            }
+            None => self.later(Event::Closed { conn, cause: CloseCause::TorrentStopped }),
+        }
+    }
+
     fn grant(&mut self, conn: ConnId, lease: Lease) {
         let pads = self
             .torrents
@@ -76,9 +95,11 @@ impl Shell {
         let buffer = self.fetching.grant(&lease, &pads.unwrap_or_default());
         // Handled in the next turn: the session learns there, too, that the connection is gone, and
         // does not grant the same lease again and again in this one.
-        if let Some(NetEvent::LeaseEnded { conn, lease, buffer, end }) =
-            self.net.grant(lease, conn, buffer)
-        {
+        let refused = match self.web_seeds.owns(conn) {
+            true => self.web_seeds.grant(lease, conn, buffer),
+            false => self.net.grant(lease, conn, buffer),
+        };
+        if let Some(NetEvent::LeaseEnded { conn, lease, buffer, end }) = refused {
             let filled = self.fetching.ended(lease, buffer);
             self.later(Event::LeaseEnded { conn, lease, filled, end });
         }

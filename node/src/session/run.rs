@@ -36,6 +36,7 @@ use crate::{
     discovery::Discovery,
     disk::Store,
     net::{Net, NetEvent},
+    webseed::WebSeeds,
 };
 
 /// The most messages taken at once before the timer is looked at.
@@ -49,6 +50,7 @@ pub(super) struct Shell {
     pub(super) session: Session,
     pub(super) clock: Clock,
     pub(super) net: Net,
+    pub(super) web_seeds: WebSeeds,
     pub(super) inbox: Inbox,
     pub(super) store: Store,
     pub(super) folders: Folders,

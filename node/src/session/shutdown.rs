@@ -64,10 +64,13 @@ impl Shell {
             tracing::warn!(url, "a tracker was not told in time");
         }
         let totals = self.changed_totals();
-        let Self { net, mut rooms, tasks, events, jobs, torrents, store, policies, .. } = self;
+        let Self {
+            net, web_seeds, mut rooms, tasks, events, jobs, torrents, store, policies, ..
+        } = self;
         let (mut creations, leaving) = (self.creations, self.chores.leaving);
 
         within(&mut report, NET_MAX, "the peers' sockets", net.shutdown()).await;
+        within(&mut report, NET_MAX, "the web seeds", web_seeds.shutdown()).await;
         let mut threads = creations.stop_all();
         threads.extend(rooms.pieces.close());
         threads.extend(rooms.files.close());

@@ -39,6 +39,7 @@ use crate::{
     disk::{Store, StoreError},
     net::{Net, NetConfig, NetLimits, Rates},
     policy_host::{PolicyHost, Tell},
+    webseed::{Guard, WebSeedConfig, WebSeeds},
 };
 
 /// Threads that verify, write and check pieces: one a core, at least two so that a check never
@@ -66,6 +67,8 @@ pub struct SessionOptions {
     pub listen: SocketAddr,
     /// What all peer connections together may send and receive.
     pub rates: Rates,
+    /// Which web seeds may be asked.
+    pub web_seed_guard: Guard,
     /// The address given to trackers; none: the tracker takes the one it sees.
     pub advertise: Option<IpAddr>,
     /// Our operator's labels.
@@ -99,6 +102,9 @@ pub enum StartError {
     /// The system gives no means to announce.
     #[error(transparent)]
     Announcer(#[from] AnnounceError),
+    /// The system gives no means to ask web seeds.
+    #[error("no HTTP client: {0}")]
+    WebSeeds(String),
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Threads(io::Error),
@@ -204,7 +210,15 @@ fn build(
     let limits = NetLimits::of(&config);
     let net_config = NetConfig { listen, peer_id: opened.peer_id, limits, rates, clock };
     let failed = |source| StartError::Listen { addr: listen, source };
-    let net = Net::start(net_config, net_reports).map_err(failed)?;
+    let net = Net::start(net_config, net_reports.clone()).map_err(failed)?;
+    let web_seed_config = WebSeedConfig {
+        local_address: Some(listen.ip()),
+        guard: options.web_seed_guard,
+        vouch_every: config.snub_after / 4,
+        ..WebSeedConfig::default()
+    };
+    let web_seeds = WebSeeds::new(web_seed_config, net.limits(), clock, net_reports);
+    let web_seeds = web_seeds.map_err(StartError::WebSeeds)?;
     let listen_addr = net.local_addr();
     let labels = Arc::new(options.labels);
     let identity = Identity {
@@ -243,6 +257,7 @@ fn build(
         session: Session::new(config, identity, fastrand::u64(..), clock.now()),
         clock,
         net,
+        web_seeds,
         inbox,
         store: opened.store.clone(),
         folders,

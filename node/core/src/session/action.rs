@@ -28,6 +28,16 @@ pub enum Action {
         /// Where to.
         addr: SocketAddr,
     },
+    /// Find the host of a web seed. Answered by `WebSeedOpened` or `Closed`; leases follow, as of
+    /// any connection, and `Close` ends it.
+    OpenWebSeed {
+        /// Its id from now on.
+        conn: ConnId,
+        /// The torrent.
+        torrent: TorrentId,
+        /// As the metainfo has it.
+        url: String,
+    },
     /// Send our handshake to an incoming connection and begin.
     Accept {
         /// Which.

@@ -4,6 +4,7 @@ use super::{Action, Chooser, Lease, LeaseRecord, Session, consult::Asked, decisi
 use crate::{
     config::{BLOCK_LEN, CANDIDATES_MAX, EXTENT_LEN},
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
+    peer::Origin,
     policy::{Candidate, ChunkView, PeerView, native::Native},
     torrent::{Torrent, pieces::Holder},
 };
@@ -66,6 +67,7 @@ impl Session {
 
     fn fill_by(&mut self, id: TorrentId, native: Native, out: &mut Vec<Action>) {
         let mut table = self.table(id).peers;
+        table.retain(|peer| !self.is_web_seed(peer.conn));
         let mut skip = 0;
         while let Some((piece, extent)) = self.next_extent(id, &table, &mut skip, out) {
             let candidates = self.candidates(id, piece, extent, &table);
@@ -79,6 +81,7 @@ impl Session {
             table[chosen].inflight += 1;
             table[chosen].uploaded += u64::from(self.extent_len(id, piece, extent));
         }
+        self.fill_from_web_seeds(id, native, out);
     }
 
     /// The peers that could be asked now.
@@ -150,7 +153,12 @@ impl Session {
     pub(super) fn slots_of(&self, conn: ConnId) -> u32 {
         let state = &self.conns[&conn];
         let piece_len = self.torrents[&state.torrent].metainfo.piece_len;
-        let slots = state.slots(piece_len.min(EXTENT_LEN), self.config.buffer_budget_bytes);
+        let slots = match state.origin {
+            Origin::WebSeed if !state.snubbed => self.config.web_seed_slots,
+            Origin::WebSeed | Origin::Incoming | Origin::Dialled | Origin::Operator => {
+                state.slots(piece_len.min(EXTENT_LEN), self.config.buffer_budget_bytes)
+            }
+        };
         match state.slots_max {
             // A script cannot close every peer for good.
             Some(0) if self.is_starved(state.torrent) => 1,
@@ -225,7 +233,7 @@ impl Session {
     }
 
     /// Whether buffers are left for a piece: in the node, and in this torrent's share of them.
-    fn has_budget(&self, id: TorrentId, piece: PieceIndex) -> bool {
+    pub(super) fn has_budget(&self, id: TorrentId, piece: PieceIndex) -> bool {
         let size = u64::from(self.torrents[&id].metainfo.layout().piece_size(piece));
         let mine = self.torrents[&id].pieces.open_bytes();
         let all = self.torrents.values().map(|torrent| torrent.pieces.open_bytes()).sum::<u64>();
@@ -240,7 +248,12 @@ impl Session {
     }
 
     /// Begins a piece for whoever the policy chooses, or, on trial, for one witness.
-    fn begin_for_all(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
+    pub(super) fn begin_for_all(
+        &mut self,
+        id: TorrentId,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) {
         let torrent = &self.torrents[&id];
         let only = if torrent.blame.on_trial(piece) {
             let holds = |conn: &ConnId| self.conns.get(conn).is_some_and(|s| s.have.get(piece));
@@ -248,7 +261,8 @@ impl Session {
             // Contributors are gone or failed alone: any one peer will do, as long as it is one.
             let anyone = || {
                 let ready = torrent.conns.iter().copied().filter(|c| self.has_free_slot(*c));
-                ready.filter(|conn| holds(conn)).min_by_key(|conn| self.conns[conn].failures)
+                let rank = |conn: &ConnId| (self.is_web_seed(*conn), self.conns[conn].failures);
+                ready.filter(|conn| holds(conn)).min_by_key(rank)
             };
             witness.or_else(anyone)
         } else {
@@ -325,7 +339,7 @@ impl Session {
         having.map(|(peer, view)| Candidate { peer, tried: tried(view) }).collect()
     }
 
-    fn extent_len(&self, id: TorrentId, piece: PieceIndex, extent: u32) -> u32 {
+    pub(super) fn extent_len(&self, id: TorrentId, piece: PieceIndex, extent: u32) -> u32 {
         let range = self.torrents[&id].metainfo.layout().extent_range(piece, extent);
         range.end - range.start
     }

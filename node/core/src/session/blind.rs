@@ -19,6 +19,7 @@ impl Session {
         let others = self.torrents[&id].conns.iter().copied();
         let mut others = others
             .filter(|&conn| self.could_serve(conn) && !blind.contains(conn))
+            .filter(|&conn| !self.is_web_seed(conn))
             .collect::<Vec<_>>();
         for _ in 0..free.min(others.len()) {
             let chosen = others.swap_remove(self.rng.below(others.len()));

@@ -9,6 +9,7 @@ use super::{
     notice::{Notice, PeerNews},
     notify, reply,
     timers::Timer,
+    web_seeds::LABEL,
 };
 use crate::{
     bitfield::Bitfield,
@@ -16,7 +17,7 @@ use crate::{
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     policy::ChunkFault,
-    torrent::{Condition, book::Source},
+    torrent::{Condition, Torrent, book::Source},
     wire::{
         Message, Terms,
         extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
@@ -181,11 +182,11 @@ impl Session {
         dials: usize,
     ) -> Option<(&'static str, usize)> {
         let Config { connections_max, connections_per_torrent_max, .. } = self.config;
-        let of_torrent = self.torrents.get(&id).map_or(0, |torrent| torrent.conns.len());
+        let of_torrent = self.torrents.get(&id).map_or(0, Torrent::peer_count);
         if of_torrent >= connections_per_torrent_max {
             return Some(("connections-per-torrent", connections_per_torrent_max));
         }
-        let full = self.conns.len() + dials >= connections_max;
+        let full = self.peer_count() + dials >= connections_max;
         full.then_some(("connections", connections_max))
     }
 
@@ -272,13 +273,17 @@ impl Session {
             state.report(up, peer.down.unwrap_or(0));
         }
         if state.labels.is_empty() && !peer.labels.is_empty() {
-            state.labels = std::sync::Arc::new(peer.labels.clone());
+            let mut labels = peer.labels.clone();
+            labels.remove(LABEL);
+            state.labels = std::sync::Arc::new(labels);
         }
     }
 
     pub(super) fn on_closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut Vec<Action>) {
         self.parting.remove(&conn);
-        self.forget_conn(conn, cause, out);
+        if !self.web_seed_not_opened(conn, cause) {
+            self.forget_conn(conn, cause, out);
+        }
     }
 
     /// Ends a connection from our side.
@@ -320,9 +325,14 @@ impl Session {
                 torrent.rate_in.reset(self.now);
                 torrent.rate_out.reset(self.now);
             }
-            torrent.picker.remove_peer(&state.have);
-            torrent.book.closed(state.address(), conn, self.now + REDIAL_AFTER);
-            self.timers.set(Timer::Redial(state.torrent), self.now + REDIAL_AFTER);
+            if state.origin == Origin::WebSeed {
+                torrent.web_seeds.ended(conn, cause, self.now);
+                self.web_seed_conns -= 1;
+            } else {
+                torrent.picker.remove_peer(&state.have);
+                torrent.book.closed(state.address(), conn, self.now + REDIAL_AFTER);
+                self.timers.set(Timer::Redial(state.torrent), self.now + REDIAL_AFTER);
+            }
         }
         self.timers.clear(Timer::Introduction(conn));
         for waiter in self.introductions.remove(&conn).unwrap_or_default() {
@@ -383,9 +393,10 @@ impl Session {
         }
         let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
         let per_torrent = self.config.connections_per_torrent_max;
-        let room = per_torrent.saturating_sub(torrent.conns.len() + dials);
+        let room = per_torrent.saturating_sub(torrent.peer_count() + dials);
         let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let total = self.config.connections_max.saturating_sub(self.conns.len() + self.dials.len());
+        let total =
+            self.config.connections_max.saturating_sub(self.peer_count() + self.dials.len());
         let due = torrent.book.due(self.now, room.min(half_open).min(total));
         for addr in due {
             self.dial(id, addr, Origin::Dialled, None, out);

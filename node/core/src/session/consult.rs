@@ -247,6 +247,7 @@ impl Session {
     ) -> Option<ConnId> {
         let table = if self.torrents[&id].may_download() { self.table(id).peers } else { vec![] };
         let candidates = self.candidates(id, piece, extent, &table);
+        let candidates = self.last_resort(candidates, &table);
         let native = Native::default();
         match native.choose(&table, &candidates, &mut self.rng, &mut self.cursor) {
             Some(chosen) => {

@@ -51,6 +51,14 @@ pub enum Event {
         /// Why, for a person.
         cause: String,
     },
+    /// A web seed's host was found, and may be asked. `Closed` follows where it fails, or in place of
+    /// this.
+    WebSeedOpened {
+        /// As in [`Action::OpenWebSeed`](super::Action::OpenWebSeed).
+        conn: ConnId,
+        /// Its address, for people: requests may go to another one of the host's.
+        addr: SocketAddr,
+    },
     /// A message other than keep-alive, `request`, `cancel`, `reject`, `piece` and the hints of the
     /// fast extension, which the connection handles on the spot.
     MessageReceived {

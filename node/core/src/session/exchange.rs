@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{Action, Session, command::Done, fault::CloseCause, reply, timers::Timer};
+use super::{
+    Action, Session, command::Done, fault::CloseCause, reply, timers::Timer, web_seeds::LABEL,
+};
 use crate::{
     bitfield::Bitfield,
     config::{BLOCK_LEN, SHOAL_REQUEST_LEN_MAX},
@@ -220,7 +222,8 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
         match ShoalMessage::decode(payload)? {
-            ShoalMessage::Hello { labels } => {
+            ShoalMessage::Hello { mut labels } => {
+                labels.remove(LABEL);
                 if let Some(state) = self.conns.get_mut(&conn) {
                     state.labels = Arc::new(labels);
                 }
@@ -295,6 +298,9 @@ impl Session {
     /// Says whether we want something of this peer, where that changed.
     pub(super) fn update_interest(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(state) = self.conns.get(&conn) else { return };
+        if state.origin == Origin::WebSeed {
+            return;
+        }
         let torrent = &self.torrents[&state.torrent];
         let downloads = torrent.auto_download.is_some() && state.interesting > 0;
         let wants = torrent.may_fetch() && (downloads || self.is_requested(conn));

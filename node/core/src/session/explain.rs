@@ -8,7 +8,7 @@ use crate::{
     config::CANDIDATES_MAX,
     ids::{ConnId, PeerId, PieceIndex, PolicyId, RoundId, TorrentId},
     policy::{
-        Consultation,
+        Candidate, Consultation,
         native::{Cursor, Native},
     },
     rng::Rng,
@@ -27,6 +27,8 @@ pub struct Explained {
     pub question: Consultation,
     /// Connected or banned peers that are no candidates, in order of address.
     pub left_out: Vec<LeftOutPeer>,
+    /// Of the question's peers, those that are web seeds: natives leave them for last.
+    pub web_seeds: Vec<ConnId>,
 }
 
 impl Explained {
@@ -35,7 +37,13 @@ impl Explained {
     #[must_use]
     pub fn natively(&self, native: Native, seed: u64) -> Option<usize> {
         let (peers, chunk) = (&self.question.peers, &self.question.chunks[0]);
-        native.choose(peers, &chunk.candidates, &mut Rng::new(seed), &mut Cursor::default())
+        let is_peer = |candidate: &&Candidate| {
+            let view = &peers[candidate.peer];
+            view.inflight < view.slots && !self.web_seeds.contains(&view.conn)
+        };
+        let before = chunk.candidates.iter().filter(is_peer).copied().collect::<Vec<_>>();
+        let candidates = if before.is_empty() { &chunk.candidates } else { &before };
+        native.choose(peers, candidates, &mut Rng::new(seed), &mut Cursor::default())
     }
 }
 
@@ -69,6 +77,8 @@ pub enum LeftOut {
     Tried,
     /// It is not in the random sample.
     NotSampled,
+    /// A web seed, and peers have the piece and a slot for it soon.
+    LastResort,
 }
 
 impl Session {
@@ -77,18 +87,21 @@ impl Session {
     #[must_use]
     pub fn explain(&self, id: TorrentId, piece: Option<PieceIndex>) -> Option<Explained> {
         let torrent = self.torrents.get(&id)?;
-        let mut ready = self.ready(id);
-        ready.sort_by_key(|conn| self.conns[conn].peer_id);
-        let sampled = ready.len() > CANDIDATES_MAX;
-        ready.truncate(CANDIDATES_MAX);
-        let table = Table { peers: self.peer_views(id, &ready), sampled };
         let (piece, extent) = match piece {
             Some(piece) => (piece, self.first_wanted_extent(id, piece)),
             None => self.next_wanted(id)?,
         };
+        let chooser = self.chooser_of(id);
+        let mut ready = self.ready(id);
+        if matches!(chooser, Chooser::Native(_)) && self.is_in_reach(id, piece) {
+            ready.retain(|&conn| !self.is_web_seed(conn));
+        }
+        ready.sort_by_key(|conn| self.conns[conn].peer_id);
+        let sampled = ready.len() > CANDIDATES_MAX;
+        ready.truncate(CANDIDATES_MAX);
+        let table = Table { peers: self.peer_views(id, &ready), sampled };
         let mut chunk = self.chunk_view(id, piece, extent, &table);
         chunk.name = torrent.metainfo.chunk_name(piece);
-        let chooser = self.chooser_of(id);
         let policy = match chooser {
             Chooser::Consulted(policy, _) => policy,
             Chooser::Native(_) => PolicyId(0),
@@ -100,7 +113,9 @@ impl Session {
         let (peers, chunks) = (table.peers, vec![chunk]);
         let question =
             Consultation { round, policy, torrent: torrent_id, now, download, peers, chunks };
-        Some(Explained { piece, state: torrent.pieces.state(piece), chooser, question, left_out })
+        let web_seeds = ready.into_iter().filter(|&conn| self.is_web_seed(conn)).collect();
+        let state = torrent.pieces.state(piece);
+        Some(Explained { piece, state, chooser, question, left_out, web_seeds })
     }
 
     fn first_wanted_extent(&self, id: TorrentId, piece: PieceIndex) -> u32 {
@@ -187,6 +202,9 @@ impl Session {
             Some((LeftOut::Tried, detail.to_owned()))
         } else if rests {
             Some((LeftOut::Resting, format!("it was too slow and rests for {rest} s")))
+        } else if !ready.contains(&conn) && self.is_web_seed(conn) {
+            let detail = "a web seed is asked last, and peers have this chunk";
+            Some((LeftOut::LastResort, detail.to_owned()))
         } else if !ready.contains(&conn) && self.could_serve(conn) {
             let detail = format!("more than {CANDIDATES_MAX} could be asked");
             Some((LeftOut::NotSampled, detail))

@@ -1,5 +1,7 @@
 //! Why a connection ends, and what follows from it.
 
+use std::time::Duration;
+
 use crate::wire::PeerFault;
 
 /// Why a connection ended, or is to end.
@@ -35,6 +37,12 @@ pub enum CloseCause {
     /// Another connection to the same peer stays.
     #[error("duplicate connection")]
     Duplicate,
+    /// A web seed failed.
+    #[error("{0}")]
+    WebSeed(WebSeedFault),
+    /// No download wants the web seed.
+    #[error("nothing is wanted of it")]
+    NotNeeded,
     /// Both sides have everything.
     #[error("both sides are complete")]
     BothComplete,
@@ -47,4 +55,25 @@ pub enum CloseCause {
     /// The node is shutting down.
     #[error("shutting down")]
     Shutdown,
+}
+
+/// How a web seed failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct WebSeedFault {
+    /// What happened, for a person. Names no more of the URL than host and port.
+    pub cause: String,
+    /// Whether it is asked again.
+    pub retry: Retry,
+}
+
+/// When a web seed that failed is asked again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retry {
+    /// After a rest, which doubles with each failure in a row.
+    Later,
+    /// As `Later`, and not before the time that the server asked for.
+    After(Duration),
+    /// Not for this torrent: nothing will get better.
+    Never,
 }

@@ -104,7 +104,11 @@ impl Session {
 
 /// What others can be told of a peer: where it listens, if it is known, and how it stands.
 fn presentable(conn: &Conn) -> Option<(SocketAddr, u8)> {
-    let addr = canonical(conn.listen?);
+    let addr = match conn.origin {
+        Origin::Incoming | Origin::Dialled | Origin::Operator => canonical(conn.listen?),
+        // No peer could connect to it.
+        Origin::WebSeed => return None,
+    };
     let seed = conn.upload_only || conn.have.is_full();
     let dialled = conn.origin != Origin::Incoming;
     let flags = if seed { SEED } else { 0 } | if dialled { REACHABLE } else { 0 };

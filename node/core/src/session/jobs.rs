@@ -271,7 +271,7 @@ impl Session {
         let now = self.now;
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(job) = torrent.auto_download.filter(|job| !self.jobs[job].merging) else { return };
-        if torrent.conns.is_empty() && torrent.takes_part() && !torrent.is_finished() {
+        if torrent.peer_count() == 0 && torrent.takes_part() && !torrent.is_finished() {
             torrent.announcing.seek(now);
         }
         let finished = self.torrents[&id].is_finished();
@@ -302,7 +302,8 @@ impl Session {
             || announcing.in_flight()
             || torrent.book.has_untried()
             || self.awaits_local(id, job)
-            || working;
+            || working
+            || (self.config.web_seeds && torrent.web_seeds.is_hopeful());
         let conns = &self.conns;
         let silent =
             |conn: &ConnId| !conns[conn].told_pieces && self.now.since(conns[conn].since) < QUIET;
@@ -559,7 +560,8 @@ impl Session {
             && !torrent.book.has_untried()
             && !torrent.announcing.is_started()
             && !self.awaits_local(id, job)
-            && !self.jobs[&job].patient;
+            && !self.jobs[&job].patient
+            && !(self.config.web_seeds && torrent.web_seeds.is_hopeful());
         if hopeless {
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.announcing.unwant();

@@ -5,8 +5,9 @@
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
 //! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
-//! it), [`choke`] (who is served), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
-//! [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers), [`clockwork`]
+//! it), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`orders`] (commands), [`select`]
+//! (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources of peers beside
+//! trackers), [`clockwork`]
 //! (timers), [`snapshot`] (views).
 
 pub mod action;
@@ -35,6 +36,7 @@ mod snapshot;
 mod timers;
 mod transfer;
 pub mod view;
+mod web_seeds;
 
 pub use action::{Action, Lease, Serving};
 pub use event::Event;
@@ -153,6 +155,10 @@ pub struct Session {
     /// Connections that we ended and that have not reported their end: what they sent still counts.
     parting: BTreeMap<ConnId, TorrentId>,
     dials: BTreeMap<ConnId, Dial>,
+    /// Web seeds that are being opened.
+    web_seed_dials: BTreeMap<ConnId, TorrentId>,
+    /// How many of the connections are web seeds.
+    web_seed_conns: usize,
     /// `connect_peer` commands of connections that have not yet said what they have.
     introductions: BTreeMap<ConnId, Vec<CommandId>>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
@@ -187,6 +193,8 @@ impl Session {
             conns: BTreeMap::new(),
             parting: BTreeMap::new(),
             dials: BTreeMap::new(),
+            web_seed_dials: BTreeMap::new(),
+            web_seed_conns: 0,
             introductions: BTreeMap::new(),
             leases: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -220,6 +228,7 @@ impl Session {
             }
             Event::Dialled { conn, peer_id, terms } => self.on_dialled(conn, peer_id, terms, out),
             Event::DialFailed { conn, cause } => self.on_dial_failed(conn, &cause, out),
+            Event::WebSeedOpened { conn, addr } => self.on_web_seed_opened(conn, addr, out),
             Event::MessageReceived { conn, message } => self.on_message(conn, message, out),
             Event::Closed { conn, cause } => self.on_closed(conn, &cause, out),
             Event::LeaseProgress { conn, lease, bytes, latency_us } => {
@@ -264,6 +273,7 @@ impl Session {
             self.announce_due(id, out);
             self.stand_locally(id);
             self.dial_more(id, out);
+            self.tend_web_seeds(id, out);
             self.fill(id, out);
         }
         let busy = !self.conns.is_empty() || self.jobs.values().any(Job::is_running);

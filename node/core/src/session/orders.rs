@@ -257,7 +257,7 @@ impl Session {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.origin = match state.origin {
                     Origin::Dialled => Origin::Operator,
-                    Origin::Incoming | Origin::Operator => state.origin,
+                    Origin::Incoming | Origin::Operator | Origin::WebSeed => state.origin,
                 };
             }
             self.answer_connected(command, conn, true, out);

@@ -31,7 +31,9 @@ impl Session {
         let idle =
             |conn: &&ConnId| self.conns[conn].leases.is_empty() && self.has_free_slot(**conn);
         let mut waiting = torrent.conns.iter().filter(idle).copied().collect::<Vec<_>>();
-        waiting.sort_by_key(|conn| std::cmp::Reverse(self.conns[conn].best_bps));
+        waiting.sort_by_key(|conn| {
+            (self.is_web_seed(*conn), std::cmp::Reverse(self.conns[conn].best_bps))
+        });
         waiting.truncate(RESCUES_MAX);
         for conn in waiting {
             let endgame = self.is_endgame(&self.torrents[&id]);
@@ -39,6 +41,9 @@ impl Session {
             let record = &self.leases[&slow];
             let (piece, extent, holder) = (record.piece, record.extent, record.conn);
             let age = self.now.since(record.granted);
+            if self.is_web_seed(conn) && self.delivers_soon(holder) {
+                continue;
+            }
             if self.is_too_slow(slow, conn) {
                 let Some(state) = self.conns.get_mut(&holder) else { continue };
                 state.failures += 1;
@@ -117,6 +122,7 @@ impl Session {
         let median = rates.get(rates.len() / 2).copied().unwrap_or(0);
         let reference = median.max(self.conns[&waiting].best_bps);
         let holder = self.conns.get(&record.conn).map_or(0, |state| state.rate_in.bps());
-        holder < reference / 4
+        // Nothing is known of a web seed before it is asked, and peers delivered nothing yet.
+        holder < reference / 4 || (reference == 0 && self.is_web_seed(waiting))
     }
 }

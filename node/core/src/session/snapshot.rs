@@ -133,6 +133,10 @@ impl Session {
                 assert_eq!(waits, torrent.pieces.waits(piece), "waiting of {piece:?}");
             }
         }
+        let web_seeds = self.conns.values().filter(|c| c.origin == Origin::WebSeed).count();
+        assert_eq!(web_seeds, self.web_seed_conns, "web seeds");
+        let open = self.torrents.values().map(|torrent| torrent.web_seeds.open_count());
+        assert_eq!(web_seeds, open.sum::<usize>(), "open web seeds");
         for (id, conn) in &self.conns {
             let torrent = &self.torrents[&conn.torrent];
             assert!(torrent.conns.contains(id), "{id:?} is not listed in its torrent");
@@ -170,6 +174,7 @@ impl Session {
             tracker_connected: torrent.announcing.view().connected,
             announcing: torrent.announcing.is_wanted() || torrent.resume_announcing,
             auto_download: torrent.auto_download.is_some(),
+            web_seeds: torrent.web_seeds.views(self.now),
         }
     }
 
@@ -204,15 +209,16 @@ impl Session {
     }
 
     /// How we came to a peer: where we had its address from, if we dialled it.
-    fn source_of(&self, conn: &Conn) -> Source {
+    fn source_of(&self, conn: &Conn) -> Option<Source> {
         let book = self.torrents.get(&conn.torrent).map(|torrent| &torrent.book);
         match conn.origin {
-            Origin::Incoming => Source::Incoming,
-            Origin::Operator => Source::Operator,
+            Origin::Incoming => Some(Source::Incoming),
+            Origin::Operator => Some(Source::Operator),
             Origin::Dialled => {
                 let known = book.and_then(|book| book.source(&conn.address()));
-                known.unwrap_or(Source::Operator)
+                Some(known.unwrap_or(Source::Operator))
             }
+            Origin::WebSeed => None,
         }
     }
 

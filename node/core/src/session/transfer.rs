@@ -264,6 +264,9 @@ impl Session {
             state.verified_pieces += 1;
             state.verified_bytes += bytes;
         }
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.web_seeds.delivered(by.conn);
+        }
         let job = self.torrents[&id].auto_download;
         if let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) {
             let served = job.served.entry(by.addr).or_insert((0, 0));
@@ -509,7 +512,9 @@ impl Session {
     pub(super) fn recant(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get(&id) else { return };
         for conn in torrent.conns.clone() {
-            self.close(conn, CloseCause::Recanted, out);
+            if !self.is_web_seed(conn) {
+                self.close(conn, CloseCause::Recanted, out);
+            }
         }
     }
 }

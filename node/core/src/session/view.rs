@@ -1,6 +1,6 @@
 //! How things stand: plain values for the control surface. Made on demand, never kept.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     ids::{ConnId, InfoHash, JobId, PeerId, TorrentId},
@@ -78,6 +78,23 @@ pub struct TorrentView {
     pub announcing: bool,
     /// An auto_download is at work.
     pub auto_download: bool,
+    /// Its web seeds, in the order of the metainfo.
+    pub web_seeds: Vec<WebSeedView>,
+}
+
+/// A web seed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebSeedView {
+    /// As the metainfo has it.
+    pub url: String,
+    /// It is among the connections.
+    pub in_use: bool,
+    /// It is not asked again.
+    pub given_up: bool,
+    /// For how long it is not asked.
+    pub rests: Duration,
+    /// Why it failed last, unless it delivered since.
+    pub error: Option<String>,
 }
 
 /// One connection.
@@ -127,8 +144,8 @@ pub struct ConnView {
     pub labels: Arc<Labels>,
     /// Pieces received from it, alone or with others, and verified.
     pub verified_pieces: u32,
-    /// How we came to it.
-    pub source: Source,
+    /// How we came to it; none: the metainfo file names it, a web seed.
+    pub source: Option<Source>,
     /// Messages of peer exchange that came too soon and were ignored.
     pub ignored_exchanges: u32,
 }

@@ -3,8 +3,8 @@
 //! Each state has one owner here: [`pieces`] says where every piece and extent stands, [`picker`]
 //! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
 //! [`announcing`] how the trackers stand, [`local`] when it is announced on the local network,
-//! [`blame`] who sent bad data, [`blind`] whom no policy can starve. [`Torrent`] holds them together.
-//! Never here: connections, which belong to the session.
+//! [`blame`] who sent bad data, [`blind`] whom no policy can starve, [`web_seeds`] how HTTP servers
+//! stand. [`Torrent`] holds them together. Never here: connections, which belong to the session.
 
 pub mod announcing;
 pub mod blame;
@@ -14,6 +14,7 @@ pub mod local;
 pub mod picker;
 pub mod pieces;
 pub mod selection;
+pub mod web_seeds;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use local::Local;
 use picker::Picker;
 use pieces::{ExtentPlan, Pieces};
 use selection::Selection;
+use web_seeds::WebSeeds;
 
 /// What a torrent is at, apart from what its pieces say.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,6 +124,8 @@ pub struct Torrent {
     pub chooser: Option<Chooser>,
     /// The connections that a policy cannot starve.
     pub blind: Blind,
+    /// HTTP servers that have it.
+    pub web_seeds: WebSeeds,
     /// The last extents may be fetched twice.
     pub duplicate: bool,
     /// What the policy was told.
@@ -188,6 +192,7 @@ impl Torrent {
             last_grant: now,
             chooser: None,
             blind: Blind::default(),
+            web_seeds: WebSeeds::new(&metainfo.web_seeds, rng),
             duplicate: true,
             told: Told::default(),
             selection: Selection::default(),
@@ -307,6 +312,12 @@ impl Torrent {
     pub fn take_order(&mut self, order: ChunkOrder) {
         self.picker.set_order(order.strategy, order.window);
         self.duplicate = order.duplicate;
+    }
+
+    /// Connections to peers, web seeds apart.
+    #[must_use]
+    pub fn peer_count(&self) -> usize {
+        self.conns.len() - self.web_seeds.open_count()
     }
 
     /// Whether peers may connect and transfer.

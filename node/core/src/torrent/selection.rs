@@ -106,6 +106,7 @@ mod tests {
             pad,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         });

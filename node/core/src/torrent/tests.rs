@@ -20,6 +20,7 @@ fn torrent() -> Torrent {
         pad: Pad::Never,
         private: false,
         trackers: Vec::new(),
+        web_seeds: Vec::new(),
         comment: None,
         created_unix: None,
     });

@@ -12,6 +12,7 @@ mod policies;
 mod selection;
 mod sources;
 mod unchoking;
+mod web_seeds;
 mod world;
 
 use std::time::Duration;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A script that only decides.
-const DECIDES: Hooks = Hooks {
+pub(crate) const DECIDES: Hooks = Hooks {
     decides: true,
     order: false,
     slots: false,

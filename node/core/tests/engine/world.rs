@@ -22,7 +22,7 @@ use shoal_core::{
         Action, Event, Identity, Lease, Serving, Session,
         command::{Command, CommandError, Done, Resume},
         event::{BlockDigest, INCOMING_BIT, LeaseEnd, MergeDone, Opened, PieceOutcome},
-        fault::CloseCause,
+        fault::{CloseCause, Retry, WebSeedFault},
         notice::Notice,
     },
     time::Timestamp,
@@ -97,6 +97,11 @@ pub(crate) struct World {
     registry: Registry,
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) tracker_down: bool,
+    /// HTTP servers that have the torrent, by URL: nodes without a torrent, of which only the host
+    /// matters.
+    web_servers: BTreeMap<String, usize>,
+    /// What else a web seed of this URL comes to.
+    pub(crate) web_fault: WebSeedFault,
     /// What all connections agree on.
     pub(crate) terms: Terms,
     /// Sessions do not hear each other's extended handshakes: they are strangers to each other.
@@ -126,19 +131,16 @@ pub(crate) struct World {
 
 const LATENCY: Duration = Duration::from_micros(500);
 
-/// The one tracker.
-const TRACKER: &str = "http://tracker/announce";
-
 /// A torrent of `len` bytes in one file.
 pub(crate) fn metainfo(len: u64, piece_len: u32) -> Arc<Metainfo> {
-    planned("file1.webm", Content::Single { len }, piece_len, &[TRACKER], false)
+    planned("file1.webm", Content::Single { len }, piece_len, Sources::default())
 }
 
 /// A torrent of files of these lengths, without padding between them.
 pub(crate) fn folder(lens: &[u64], piece_len: u32) -> Arc<Metainfo> {
     let files = lens.iter().enumerate();
     let files = files.map(|(index, &len)| NewFile { path: vec![format!("{index}")], len });
-    planned("release", Content::Multi(files.collect()), piece_len, &[TRACKER], false)
+    planned("release", Content::Multi(files.collect()), piece_len, Sources::default())
 }
 
 /// A torrent of one file with these trackers, private or not.
@@ -148,23 +150,39 @@ pub(crate) fn metainfo_at(
     trackers: &[&str],
     private: bool,
 ) -> Arc<Metainfo> {
-    planned("file1.webm", Content::Single { len }, piece_len, trackers, private)
+    let sources = Sources { trackers, private, ..Sources::default() };
+    planned("file1.webm", Content::Single { len }, piece_len, sources)
 }
 
-fn planned(
-    name: &str,
-    content: Content,
-    piece_len: u32,
-    trackers: &[&str],
+/// A torrent of one file with web seeds.
+pub(crate) fn with_web_seeds(len: u64, piece_len: u32, web_seeds: &[&str]) -> Arc<Metainfo> {
+    let sources = Sources { web_seeds, ..Sources::default() };
+    planned("file1.webm", Content::Single { len }, piece_len, sources)
+}
+
+/// Where a torrent says that its bytes are.
+struct Sources<'a> {
+    trackers: &'a [&'a str],
+    web_seeds: &'a [&'a str],
     private: bool,
-) -> Arc<Metainfo> {
+}
+
+impl Default for Sources<'_> {
+    fn default() -> Self {
+        Self { trackers: &["http://tracker/announce"], web_seeds: &[], private: false }
+    }
+}
+
+fn planned(name: &str, content: Content, piece_len: u32, sources: Sources<'_>) -> Arc<Metainfo> {
+    let owned = |url: &&str| (*url).to_owned();
     let plan = Plan::new(CreateOptions {
         name: name.to_owned(),
         content,
         piece_len: Some(piece_len),
         pad: Pad::Never,
-        private,
-        trackers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
+        private: sources.private,
+        trackers: sources.trackers.iter().map(|url| vec![owned(url)]).collect(),
+        web_seeds: sources.web_seeds.iter().map(owned).collect(),
         comment: None,
         created_unix: None,
     });
@@ -184,6 +202,8 @@ impl World {
             registry: Registry::new(RegistryConfig::default(), 1),
             metainfo,
             tracker_down: false,
+            web_servers: BTreeMap::new(),
+            web_fault: WebSeedFault { cause: "refused".to_owned(), retry: Retry::Later },
             terms: Terms { fast: true, extended: true },
             foreign: false,
             said: Vec::new(),
@@ -203,6 +223,24 @@ impl World {
 
     /// A node that has `have` of the torrent.
     pub(crate) fn node(&mut self, host: Host, config: Config, have: Bitfield) -> usize {
+        let index = self.machine(host, config);
+        let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
+        let metainfo = self.metainfo.clone();
+        let (resume, selection) = (Resume::default(), Selection::default());
+        let added = self.command(index, Command::Add { metainfo, opened, resume, selection });
+        let Some(Ok(Done::Added(torrent))) = added else { panic!("not added: {added:?}") };
+        self.nodes[index].torrent = Some(torrent);
+        index
+    }
+
+    /// An HTTP server that is a web seed of this URL.
+    pub(crate) fn web_server(&mut self, url: &str, host: Host) -> usize {
+        let index = self.machine(host, Config::default());
+        self.web_servers.insert(url.to_owned(), index);
+        index
+    }
+
+    fn machine(&mut self, host: Host, config: Config) -> usize {
         let index = self.nodes.len();
         let number = index as u8 + 1;
         let addr = SocketAddr::from(([10, 0, 0, number], 7000));
@@ -226,19 +264,6 @@ impl World {
             links: BTreeMap::new(),
             blocks: BTreeMap::new(),
         });
-        let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
-        let metainfo = self.metainfo.clone();
-        let added = self.command(
-            index,
-            Command::Add {
-                metainfo,
-                opened,
-                resume: Resume::default(),
-                selection: Selection::default(),
-            },
-        );
-        let Some(Ok(Done::Added(torrent))) = added else { panic!("not added: {added:?}") };
-        self.nodes[index].torrent = Some(torrent);
         index
     }
 
@@ -399,6 +424,7 @@ impl World {
                 self.dialled.push((node, addr));
                 self.dial(node, conn, addr);
             }
+            Action::OpenWebSeed { conn, url, .. } => self.open_web_seed(node, conn, &url),
             Action::Accept { conn, .. } => {
                 let Some(link) = self.nodes[node].links.get(&conn) else { return };
                 let (peer, theirs) = (link.peer, link.conn);
@@ -517,6 +543,27 @@ impl World {
         self.reports.push(report);
         if let Some(advice) = advice {
             self.later(LATENCY, node, Happening::Fact(Event::PolicyAdvised(advice)));
+        }
+    }
+
+    fn open_web_seed(&mut self, node: usize, conn: ConnId, url: &str) {
+        let server = self.web_servers.get(url).copied();
+        let Some(peer) = server.filter(|&server| self.nodes[server].alive) else {
+            let cause = CloseCause::WebSeed(self.web_fault.clone());
+            return self.later(LATENCY, node, Happening::Fact(Event::Closed { conn, cause }));
+        };
+        let leases = BTreeMap::new();
+        let link = Link { peer, conn, leases, serving: true, pumping: false };
+        self.nodes[node].links.insert(conn, link);
+        let addr = self.nodes[peer].addr;
+        self.later(LATENCY, node, Happening::Fact(Event::WebSeedOpened { conn, addr }));
+    }
+
+    /// A web seed fails, as it does next time.
+    pub(crate) fn fail_web_seed(&mut self, node: usize, server: usize) {
+        let links = self.nodes[node].links.iter().filter(|(_, link)| link.peer == server);
+        for conn in links.map(|(&conn, _)| conn).collect::<Vec<_>>() {
+            self.break_link(node, conn, CloseCause::WebSeed(self.web_fault.clone()));
         }
     }
 

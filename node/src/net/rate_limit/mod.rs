@@ -51,14 +51,14 @@ struct Limit {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     Upload,
     Download,
 }
 
 /// What one connection may send, or receive. Dropping it gives back what it did not use.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     conn: ConnId,
     direction: Direction,
     clock: Clock,
@@ -130,7 +130,7 @@ impl Limit {
 }
 
 impl Pace {
-    pub(super) fn new(
+    pub(crate) fn new(
         conn: ConnId,
         direction: Direction,
         torrent: &Arc<Limits>,
@@ -147,7 +147,7 @@ impl Pace {
 
     /// How many bytes may go now, of up to `want`; [`used`](Self::used) follows. None: it waits,
     /// until [`deadline`](Self::deadline) or [`is_called`](Self::is_called).
-    pub(super) fn ask(&mut self, want: u32, now: Instant) -> Option<u32> {
+    pub(crate) fn ask(&mut self, want: u32, now: Instant) -> Option<u32> {
         if !self.is_limited() {
             return Some(want);
         }
@@ -175,7 +175,7 @@ impl Pace {
     }
 
     /// How many bytes went since they were asked for; what is left is given back.
-    pub(super) fn used(&mut self, bytes: usize) {
+    pub(crate) fn used(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         for place in &mut self.places {
             let limit = place.limits.limit(self.direction);
@@ -189,7 +189,7 @@ impl Pace {
     }
 
     /// There is nothing to send or receive now: leaves the line.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         for place in &mut self.places {
             if std::mem::take(&mut place.waits) {
                 place.limits.limit(self.direction).line().leave(self.conn);
@@ -199,18 +199,18 @@ impl Pace {
     }
 
     /// Whether it waits for its turn.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.places.iter().any(|place| place.waits)
     }
 
     /// When it is to ask again, where it waits and that is known.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let until = self.until.filter(|_| self.waits())?;
         self.clock.instant(until)
     }
 
     /// Whether it waits and is to ask again; else the task is woken for that.
-    pub(super) fn is_called(&self, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_called(&self, cx: &Context<'_>) -> bool {
         let called = |place: &Place| {
             let limit = place.limits.limit(self.direction);
             place.waits && limit.line().poll(self.conn, cx.waker())
@@ -219,7 +219,7 @@ impl Pace {
     }
 
     /// Whether there is a limit, or was one when it last asked.
-    pub(super) fn is_limited(&self) -> bool {
+    pub(crate) fn is_limited(&self) -> bool {
         let limited = |place: &Place| {
             place.waits || place.in_hand > 0 || place.limits.limit(self.direction).holds()
         };

@@ -152,6 +152,7 @@ fn left_out(peer: &LeftOutPeer) -> api::LeftOutPeer {
         LeftOut::Resting => api::LeftOut::Resting,
         LeftOut::Tried => api::LeftOut::Tried,
         LeftOut::NotSampled => api::LeftOut::NotSampled,
+        LeftOut::LastResort => api::LeftOut::LastResort,
     };
     api::LeftOutPeer {
         peer: Some(field::address(peer.addr)),

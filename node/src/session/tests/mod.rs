@@ -41,6 +41,7 @@ fn options(dir: &TempDir) -> SessionOptions {
         chunks: None,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         rates: crate::net::Rates::default(),
+        web_seed_guard: crate::webseed::Guard::default(),
         advertise: None,
         labels: Labels::new(),
         clock: Clock::start(),
@@ -117,6 +118,7 @@ impl Node {
             pad: Pad::Auto,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             seed: true,
         }))
