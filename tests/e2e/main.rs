@@ -4,6 +4,7 @@
 mod binaries;
 mod fake;
 mod harness;
+mod web_server;
 
 mod bad_input;
 mod changed;
@@ -20,4 +21,5 @@ mod selection;
 mod sources;
 mod strategist;
 mod udp_tracker;
+mod web_seeds;
 mod whole;

@@ -7,6 +7,10 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 
+#[expect(dead_code, reason = "whole-node tests look at what was sent")]
+#[path = "../e2e/web_server.rs"]
+mod web_server;
+
 #[expect(dead_code, reason = "our own column is checked by the tests of the core")]
 #[path = "../../node/core/tests/torrents/kinds/mod.rs"]
 mod kinds;
@@ -16,3 +20,4 @@ mod exchange;
 mod odd;
 mod storm;
 mod trees;
+mod web_seeds;
