@@ -134,8 +134,10 @@ mod tests {
     const ASK: Ask = Ask { first: 10, len: 20, file_len: 100 };
     const WHOLE: Ask = Ask { first: 0, len: 100, file_len: 100 };
 
+    type Headers<'a> = &'a [(HeaderName, &'a str)];
+
     /// The verdict: none where the bytes follow.
-    fn verdict(ask: Ask, status: u16, headers: &[(HeaderName, &str)]) -> Option<Retry> {
+    fn verdict(ask: Ask, status: u16, headers: Headers<'_>) -> Option<Retry> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(name, value.parse().unwrap());
@@ -151,14 +153,14 @@ mod tests {
         let range = |value| (CONTENT_RANGE, value);
         let len = |value| (CONTENT_LENGTH, value);
         let wait = |value| (RETRY_AFTER, value);
-        let right = range("bytes 10-29/100");
-        let table: [(Ask, u16, &[(HeaderName, &str)], Option<Retry>); 34] = [
-            (ASK, 206, &[right.clone()], None),
-            (ASK, 206, &[right.clone(), len("20")], None),
+        let right = || range("bytes 10-29/100");
+        let table: [(Ask, u16, Headers<'_>, Option<Retry>); 34] = [
+            (ASK, 206, &[right()], None),
+            (ASK, 206, &[right(), len("20")], None),
             (ASK, 206, &[range("Bytes 10-29/*")], None),
-            (ASK, 206, &[right.clone(), (CONTENT_ENCODING, "identity")], None),
-            (ASK, 206, &[right.clone(), (CONTENT_ENCODING, "gzip")], Some(Later)),
-            (ASK, 206, &[right.clone(), len("21")], Some(Later)),
+            (ASK, 206, &[right(), (CONTENT_ENCODING, "identity")], None),
+            (ASK, 206, &[right(), (CONTENT_ENCODING, "gzip")], Some(Later)),
+            (ASK, 206, &[right(), len("21")], Some(Later)),
             (ASK, 206, &[], Some(Later)),
             (ASK, 206, &[range("bytes 0-19/100")], Some(Later)),
             (ASK, 206, &[range("bytes 10-30/100")], Some(Later)),

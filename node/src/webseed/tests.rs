@@ -229,20 +229,19 @@ impl Room {
     }
 
     async fn opened(&mut self) -> SocketAddr {
-        match self.next().await {
-            NetEvent::Core(Event::WebSeedOpened { conn: CONN, addr }) => addr,
-            other => panic!("{other:?}"),
-        }
+        let next = self.next().await;
+        let NetEvent::Core(Event::WebSeedOpened { conn: CONN, addr }) = next else {
+            panic!("{next:?}")
+        };
+        addr
     }
 
     async fn closed(&mut self) -> CloseCause {
-        match self.next().await {
-            NetEvent::Core(Event::Closed { conn: CONN, cause }) => {
-                assert!(!self.seeds.owns(CONN));
-                cause
-            }
-            other => panic!("{other:?}"),
-        }
+        let NetEvent::Core(Event::Closed { conn: CONN, cause }) = self.next().await else {
+            panic!("something else before the end")
+        };
+        assert!(!self.seeds.owns(CONN));
+        cause
     }
 
     fn lease(&self, piece: u32) -> Lease {
@@ -280,7 +279,8 @@ impl Room {
                 NetEvent::LeaseEnded { lease, buffer, end, .. } => {
                     return (lease, End::Ended(buffer, end));
                 }
-                other => panic!("{other:?}"),
+                NetEvent::Core(event) => panic!("{event:?}"),
+                NetEvent::SourceChanged { .. } => panic!("web seeds serve nothing"),
             }
         }
     }
@@ -308,10 +308,8 @@ impl Room {
         self.grant(1);
         let (_, end) = self.end().await;
         assert!(matches!(end, End::Ended(_, LeaseEnd::Closing)));
-        match self.closed().await {
-            CloseCause::WebSeed(fault) => (fault.cause, fault.retry),
-            other => panic!("{other:?}"),
-        }
+        let CloseCause::WebSeed(fault) = self.closed().await else { panic!("no failure") };
+        (fault.cause, fault.retry)
     }
 }
 

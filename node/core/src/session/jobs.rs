@@ -303,7 +303,7 @@ impl Session {
             || torrent.book.has_untried()
             || self.awaits_local(id, job)
             || working
-            || (self.config.web_seeds && torrent.web_seeds.is_hopeful());
+            || self.hopes_for_web_seeds(torrent);
         let conns = &self.conns;
         let silent =
             |conn: &ConnId| !conns[conn].told_pieces && self.now.since(conns[conn].since) < QUIET;
@@ -561,7 +561,7 @@ impl Session {
             && !torrent.announcing.is_started()
             && !self.awaits_local(id, job)
             && !self.jobs[&job].patient
-            && !(self.config.web_seeds && torrent.web_seeds.is_hopeful());
+            && !self.hopes_for_web_seeds(torrent);
         if hopeless {
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.announcing.unwant();

@@ -13,6 +13,7 @@ use crate::{
     ids::{ConnId, PieceIndex, TorrentId},
     peer::{Conn, Origin},
     policy::{Candidate, Labels, PeerView, native::Native},
+    torrent::Torrent,
 };
 
 /// The label by which policies know a web seed. Peers cannot claim it.
@@ -52,6 +53,11 @@ impl Session {
         };
         let may = self.config.web_seeds && self.leaving.is_none() && torrent.may_download();
         may && (torrent.auto_download.is_some() || requested())
+    }
+
+    /// Whether a web seed may deliver yet.
+    pub(super) fn hopes_for_web_seeds(&self, torrent: &Torrent) -> bool {
+        self.config.web_seeds && torrent.web_seeds.is_hopeful()
     }
 
     /// Whether a download is so young that peers may still turn up.
