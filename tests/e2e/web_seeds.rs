@@ -109,7 +109,7 @@ async fn operators_see_the_server_as_a_peer_with_its_label() {
     let explained = leecher.ctl(&["policy", "explain"]).await.ok();
     assert!(explained.contains(&addr), "{explained}");
     let shown = leecher.ctl(&["torrent", "show"]).await.ok();
-    assert!(shown.contains(&format!("web seed: {} (in use)", server.url())), "{shown}");
+    assert!(shown.contains(&format!("web seed: {}\n  in use\n", server.url())), "{shown}");
     for text in [&peers, &explained, &shown] {
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }

@@ -177,7 +177,7 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
         text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
     }
     for seed in &reply.web_seeds {
-        text.push_str(&format!("web seed: {} ({})\n", clean(&seed.url), standing(seed)));
+        text.push_str(&format!("web seed: {}\n  {}\n", clean(&seed.url), standing(seed)));
     }
     let mut grid = Grid::new([
         Column::Elastic("FILE"),
@@ -382,12 +382,13 @@ mod tests {
             seed(false, true, 0, "serves no ranges of files"),
         ];
         let text = details(&v1::GetTorrentResponse { web_seeds, ..Default::default() }, Some(80));
-        let lines = text.lines().filter(|line| line.starts_with("web seed: ")).collect::<Vec<_>>();
+        assert_eq!(text.lines().filter(|line| line.starts_with("web seed: http://w/")).count(), 4);
+        let lines = text.lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>();
         let ends = [
-            "(in use)",
-            "(not in use)",
+            "  in use",
+            "  not in use",
             ": HTTP status 503",
-            "(given up: serves no ranges of files)",
+            "  given up: serves no ranges of files",
         ];
         for (line, end) in lines.iter().zip(ends) {
             assert!(line.contains(end) && !line.contains('\u{1b}'), "{line}");

@@ -45,12 +45,10 @@ impl Guard {
         match kind {
             None => Ok(()),
             Some(Kind::Loopback) if self.loopback => Ok(()),
-            Some(Kind::Loopback) => Err(Refused(format!(
-                "{ip} is this machine, which web seeds are kept from; --web-seeds-loopback allows it"
-            ))),
-            Some(Kind::Never(what)) => {
-                Err(Refused(format!("{ip} is {what}, which web seeds are kept from")))
+            Some(Kind::Loopback) => {
+                Err(Refused(format!("{ip} is this machine; --web-seeds-loopback allows it")))
             }
+            Some(Kind::Never(what)) => Err(Refused(format!("{ip} is {what}: not for web seeds"))),
         }
     }
 
