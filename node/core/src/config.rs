@@ -133,7 +133,7 @@ pub struct Config {
     pub peers_per_torrent_max: usize,
     /// Requests that one peer may have outstanding with us (`reqq`; default 2 000).
     pub requests_served_max: u32,
-    /// Web seeds are used (default: they are).
+    /// Web seeds (BEP 19) are used (default: they are).
     pub web_seeds: bool,
     /// Leases that one web seed may hold (default 4: what keeps two requests under way).
     pub web_seed_slots: u32,

@@ -1,4 +1,5 @@
-//! Whether the head of an answer promises the bytes that were asked for. Pure. Never here: the body.
+//! Whether the head of an answer promises the bytes that were asked for. Pure. Never here: the
+//! body.
 
 use std::time::{Duration, SystemTime};
 

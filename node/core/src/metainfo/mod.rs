@@ -1,9 +1,8 @@
 //! Torrents as files describe them (BEP 3, 12, 19, 27, 47): the parsed [`Metainfo`].
 //!
 //! [`parse`] reads metainfo files, [`create`] makes them, [`paths`] judges names from an enemy,
-//! [`layout`] knows which bytes lie where, [`names`] what chunks are called, [`web_seeds`] where HTTP
-//! servers have them. Never here: a file on
-//! a disk, or hashing of content.
+//! [`layout`] knows which bytes lie where, [`names`] what chunks are called, [`web_seeds`] where
+//! HTTP servers have them. Never here: a file on a disk, or hashing of content.
 
 pub mod create;
 pub mod error;

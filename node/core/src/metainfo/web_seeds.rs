@@ -43,8 +43,8 @@ pub fn is_url(url: &str) -> bool {
 
 impl Metainfo {
     /// Where a web seed has a file of this torrent (BEP 19): a folder's URL, followed by the name
-    /// and the path; of a single file the URL alone, unless that ends with `/`. None for a file that
-    /// does not exist.
+    /// and the path; of a single file the URL alone, unless that ends with `/`. None for a file
+    /// that does not exist.
     #[must_use]
     pub fn web_seed_url(&self, base: &str, file: usize) -> Option<String> {
         let path = &self.files.get(file)?.path;

@@ -51,8 +51,8 @@ pub enum Event {
         /// Why, for a person.
         cause: String,
     },
-    /// A web seed's host was found, and may be asked. `Closed` follows where it fails, or in place of
-    /// this.
+    /// A web seed's host was found, and may be asked. `Closed` follows where it fails, or comes in
+    /// place of this.
     WebSeedOpened {
         /// As in [`Action::OpenWebSeed`](super::Action::OpenWebSeed).
         conn: ConnId,

@@ -7,8 +7,7 @@
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
 //! it), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`orders`] (commands), [`select`]
 //! (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources of peers beside
-//! trackers), [`clockwork`]
-//! (timers), [`snapshot`] (views).
+//! trackers), [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
