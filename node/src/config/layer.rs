@@ -112,7 +112,8 @@ pub struct PeerLayer {
     #[arg(long, value_name = "RATE")]
     pub download_limit: Option<ByteRate>,
     /// Download from the HTTP servers that a torrent names, where no peer has a chunk or a free slot
-    /// for it soon; not from this machine, its link or a cloud's metadata [default: true]
+    /// for it soon; servers may be in private networks, not on this machine, its link or at a
+    /// cloud's metadata [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub web_seeds: Option<bool>,
     /// Let web seeds be on loopback addresses too: whoever made a torrent makes the node send

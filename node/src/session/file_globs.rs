@@ -197,6 +197,7 @@ mod tests {
             pad: Pad::Always,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         });

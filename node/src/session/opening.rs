@@ -238,6 +238,7 @@ mod tests {
             pad: Pad::Never,
             private: false,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_unix: None,
         });
