@@ -71,17 +71,18 @@ impl Session {
         terms: Terms,
         out: &mut Vec<Action>,
     ) {
-        self.timers.clear(Timer::Dial(conn));
-        let Some(dial) = self.dials.remove(&conn) else {
+        let Some(dial) = self.end_dial(conn) else {
             return out.push(Action::Close { conn, cause: CloseCause::Operator });
         };
         let Dial { torrent: id, addr, origin, waiters } = dial;
         let arrival = Arrival { conn, torrent: id, addr, origin, peer_id, terms };
         if let Err(cause) = self.admit(id, peer_id, origin, out) {
             self.refused_dial(&arrival, &cause, waiters, out);
-            return out.push(Action::Close { conn, cause });
+            out.push(Action::Close { conn, cause });
+            return self.go_on(addr, out);
         }
         self.establish(&arrival, out);
+        self.go_on(addr, out);
         if !waiters.is_empty() {
             // The answer tells what the peer has: it waits for the peer's first words.
             self.introductions.insert(conn, waiters);
@@ -128,13 +129,19 @@ impl Session {
     }
 
     pub(super) fn on_dial_failed(&mut self, conn: ConnId, cause: &str, out: &mut Vec<Action>) {
-        self.timers.clear(Timer::Dial(conn));
-        let Some(dial) = self.dials.remove(&conn) else { return };
+        let Some(dial) = self.end_dial(conn) else { return };
         let Dial { torrent: id, addr, waiters, .. } = dial;
+        let beside = self.dials.values().any(|other| other.addr == addr);
         if let Some(torrent) = self.torrents.get_mut(&id) {
-            torrent.book.dial_failed(addr, conn, self.now);
+            if beside {
+                torrent.book.hold_up(addr, conn);
+                self.held_up.entry(addr).or_default().insert(id);
+            } else {
+                torrent.book.dial_failed(addr, conn, self.now);
+            }
             self.dirty.insert(id);
         }
+        self.go_on(addr, out);
         for waiter in waiters {
             let cause = cause.to_owned();
             reply(out, waiter, Err(CommandError::PeerUnreachable { addr, cause }));
@@ -403,6 +410,37 @@ impl Session {
         }
         if let Some(next) = self.torrents[&id].book.next_due(self.now) {
             self.timers.set(Timer::Redial(id), next);
+        }
+    }
+
+    /// Forgets a dial that ended.
+    fn end_dial(&mut self, conn: ConnId) -> Option<Dial> {
+        self.timers.clear(Timer::Dial(conn));
+        self.dials.remove(&conn)
+    }
+
+    /// Goes on with the torrents whose dials to an address failed beside another one, once none is
+    /// under way: where nobody is there all have failed. Where somebody is, they are taken one at a
+    /// time, as by Transmission, which hangs up on a second handshake while one is not done.
+    fn go_on(&mut self, addr: SocketAddr, out: &mut Vec<Action>) {
+        if self.dials.values().any(|dial| dial.addr == addr) {
+            return;
+        }
+        let mut held_up = self.held_up.remove(&addr).unwrap_or_default();
+        let failed = !held_up.is_empty() && !self.conns.values().any(|c| c.address() == addr);
+        while let Some(id) = held_up.pop_first() {
+            let full = self.limit_reached(id, self.dials.len()).is_some();
+            let Some(torrent) = self.torrents.get_mut(&id) else { continue };
+            torrent.book.let_go(addr, failed, self.now);
+            self.dirty.insert(id);
+            let wanted = torrent.auto_download.is_some() && torrent.takes_part();
+            if wanted && !failed && !full && self.leaving.is_none() {
+                self.dial(id, addr, Origin::Dialled, None, out);
+                if !held_up.is_empty() {
+                    self.held_up.insert(addr, held_up);
+                }
+                return;
+            }
         }
     }
 

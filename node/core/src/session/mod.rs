@@ -158,6 +158,8 @@ pub struct Session {
     web_seed_dials: BTreeMap<ConnId, TorrentId>,
     /// How many of the connections are web seeds.
     web_seed_conns: usize,
+    /// Torrents whose dial to an address failed beside another one, which is under way.
+    held_up: BTreeMap<SocketAddr, BTreeSet<TorrentId>>,
     /// `connect_peer` commands of connections that have not yet said what they have.
     introductions: BTreeMap<ConnId, Vec<CommandId>>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
@@ -194,6 +196,7 @@ impl Session {
             dials: BTreeMap::new(),
             web_seed_dials: BTreeMap::new(),
             web_seed_conns: 0,
+            held_up: BTreeMap::new(),
             introductions: BTreeMap::new(),
             leases: BTreeMap::new(),
             jobs: BTreeMap::new(),

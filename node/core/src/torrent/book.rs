@@ -35,6 +35,8 @@ enum Standing {
     Free(Timestamp),
     /// A dial is under way.
     Dialling(ConnId),
+    /// A dial failed beside one of another torrent to the same address: not dialled until that ended.
+    HeldUp,
     /// Connected.
     Connected(ConnId),
     /// It is this node itself.
@@ -155,7 +157,7 @@ impl Book {
     pub fn has_untried(&self) -> bool {
         let untried = |e: &Entry| match e.standing {
             Standing::Free(_) => e.failures == 0,
-            Standing::Dialling(_) => true,
+            Standing::Dialling(_) | Standing::HeldUp => true,
             Standing::Connected(_) | Standing::Own => false,
         };
         self.entries.values().any(untried)
@@ -187,12 +189,35 @@ impl Book {
     pub fn dial_failed(&mut self, addr: SocketAddr, conn: ConnId, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         if entry.standing == Standing::Dialling(conn) {
-            let wait = RETRY_FIRST.saturating_mul(1 << entry.failures.min(16)).min(RETRY_MAX);
-            entry.standing = Standing::Free(now + wait);
-            entry.failures += 1;
-            if entry.source.is_hearsay() && entry.failures >= HEARSAY_TRIES {
-                self.entries.remove(&addr);
-            }
+            self.fail(addr, now);
+        }
+    }
+
+    fn fail(&mut self, addr: SocketAddr, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        let wait = RETRY_FIRST.saturating_mul(1 << entry.failures.min(16)).min(RETRY_MAX);
+        entry.standing = Standing::Free(now + wait);
+        entry.failures += 1;
+        if entry.source.is_hearsay() && entry.failures >= HEARSAY_TRIES {
+            self.entries.remove(&addr);
+        }
+    }
+
+    /// A dial failed beside another one to the same address: what that means is still to be seen.
+    pub fn hold_up(&mut self, addr: SocketAddr, conn: ConnId) {
+        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        if entry.standing == Standing::Dialling(conn) {
+            entry.standing = Standing::HeldUp;
+        }
+    }
+
+    /// An address is held up no longer: it failed, or may be dialled at once.
+    pub fn let_go(&mut self, addr: SocketAddr, failed: bool, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        match (entry.standing == Standing::HeldUp, failed) {
+            (true, true) => self.fail(addr, now),
+            (true, false) => entry.standing = Standing::Free(now),
+            (false, _) => {}
         }
     }
 
@@ -221,7 +246,7 @@ impl Book {
     pub fn dial_to(&self, addr: &SocketAddr) -> Option<ConnId> {
         match self.entries.get(addr)?.standing {
             Standing::Dialling(conn) => Some(conn),
-            Standing::Free(_) | Standing::Connected(_) | Standing::Own => None,
+            Standing::Free(_) | Standing::HeldUp | Standing::Connected(_) | Standing::Own => None,
         }
     }
 
@@ -245,9 +270,11 @@ impl Book {
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let free = self.entries.values().filter_map(|entry| match entry.standing {
             Standing::Free(at) if at > now => Some(at),
-            Standing::Free(_) | Standing::Dialling(_) | Standing::Connected(_) | Standing::Own => {
-                None
-            }
+            Standing::Free(_)
+            | Standing::Dialling(_)
+            | Standing::HeldUp
+            | Standing::Connected(_)
+            | Standing::Own => None,
         });
         free.min()
     }
