@@ -1,4 +1,4 @@
-//! The programs themselves: where they are, and how a test runs them. `SHOALD_BIN` and
+//! The programs: where they are, and how a test runs them. `SHOALD_BIN` and
 //! `SHOALCTL_BIN` name them; else they lie in the folder above this test's own executable, where
 //! cargo puts them. Absent, the tests that need them say so and pass, unless
 //! `SHOAL_REQUIRE_BINARIES=1`.
@@ -48,9 +48,14 @@ impl Program {
         None
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The program, free of the environment's say and of anybody else's home.
     pub fn command(&self, home: &Path) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = Command::new(self.path());
         let named = env::vars_os().map(|(name, _)| name);
         for name in named.filter(|name| name.to_string_lossy().starts_with("SHOAL_")) {
             command.env_remove(name);
@@ -156,37 +161,4 @@ impl Deref for Running {
 pub fn texts(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
-#[tokio::test]
-async fn both_programs_tell_their_version_and_help() {
-    let home = tempfile::tempdir().unwrap();
-    for program in [Program::shoald(), Program::shoalctl()].into_iter().flatten() {
-        for flag in ["--version", "--help"] {
-            let (code, out, err) = texts(&program.run(home.path(), &[flag]).await);
-            assert_eq!((code, err.as_str()), (Some(0), ""));
-            assert!(out.contains("shoal"), "{out}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_node_tells_where_it_is_serves_shoalctl_and_ends_when_asked() {
-    let (Some(shoald), Some(shoalctl)) = (Program::shoald(), Program::shoalctl()) else { return };
-    let home = tempfile::tempdir().unwrap();
-    let state = home.path().join("node");
-    let node = shoald.node("peer", &state, &[]).await;
-    let ready = std::fs::read(state.with_extension("ready")).unwrap();
-    let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
-    let told = ready.to_string();
-    assert!(told.contains(&node.addr.to_string()), "{told}");
-    let endpoint = format!("unix://{}", state.join("shoald.sock").display());
-    let line = ["--endpoint", &endpoint, "node", "info"];
-    let (code, out, err) = texts(&shoalctl.run(home.path(), &line).await);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains(&node.addr.to_string()), "{out}");
-    assert_eq!(node.terminate().await, Some(0));
-    let (code, out, err) = texts(&shoalctl.run(home.path(), &line).await);
-    assert_eq!((code, out.as_str()), (Some(5), ""), "nobody is there");
-    assert!(err.contains("no node at"), "{err}");
 }

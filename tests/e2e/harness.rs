@@ -184,7 +184,7 @@ fn node_config(dir: &Path, name: &str) -> NodeConfig {
 /// A node in process, and ways to it.
 pub struct Host {
     pub config: NodeConfig,
-    /// Where its peer role listens; the control address where it has none.
+    /// Where its peer role listens; without one the control address, else the tracker's.
     pub addr: SocketAddr,
     channel: Channel,
     socket: String,
@@ -199,15 +199,16 @@ impl Host {
         Self { config, node: Some(node), ..host }
     }
 
-    /// A node that runs already, in a process of its own.
+    /// A node that runs already, in a process of its own; over its Unix socket where it has no other.
     pub async fn attach(state: &Path) -> Self {
         let socket = format!("unix://{}", state.join("shoald.sock").display());
         let over_unix = shoal::client::connect(&socket).await.unwrap();
         let info = NodeServiceClient::new(over_unix).get_info(v1::GetInfoRequest {}).await;
         let info = info.unwrap().into_inner();
-        let tcp = info.control_addresses.iter().find(|addr| !addr.starts_with("unix:")).unwrap();
-        let channel = shoal::client::connect(tcp).await.unwrap();
-        let addr = if info.peer_address.is_empty() { tcp } else { &info.peer_address };
+        let tcp = info.control_addresses.iter().find(|addr| !addr.starts_with("unix:"));
+        let channel = shoal::client::connect(tcp.unwrap_or(&socket)).await.unwrap();
+        let addr = [Some(&info.peer_address), tcp, Some(&info.tracker_address)];
+        let addr = addr.into_iter().flatten().find(|addr| !addr.is_empty()).unwrap();
         let mut config = NodeConfig::new(state.to_owned());
         config.peer = Some(PeerConfig::new(state));
         Self { addr: addr.parse().unwrap(), config, channel, socket, node: None }

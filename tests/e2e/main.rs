@@ -14,6 +14,7 @@ mod events;
 mod hostile;
 mod jobs;
 mod policies;
+mod programs;
 mod python;
 mod resume;
 mod rules;
