@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,9 @@ use crate::harness::sample;
 
 /// Where padding files lie in a torrent (BEP 47).
 const PAD_DIR: &str = ".pad";
+
+/// Files by their paths below a folder, and their bytes.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Makes the folder `dir`: files that begin and end inside chunks and on their borders, an empty
 /// one, names that are not ASCII.
@@ -81,25 +84,57 @@ pub fn assert_same_but_padding(source: &Path, copy: &Path) {
 }
 
 #[track_caller]
-fn compare(source: &BTreeMap<PathBuf, Vec<u8>>, copy: &BTreeMap<PathBuf, Vec<u8>>) {
-    let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(source), names(copy));
-    for (path, bytes) in source {
-        let differ = bytes.iter().zip(&copy[path]).position(|(a, b)| a != b);
-        assert_eq!((differ, bytes.len()), (None, copy[path].len()), "{}", path.display());
+fn compare(source: &Files, copy: &Files) {
+    if let Some(difference) = difference(source, copy) {
+        panic!("{difference}");
     }
 }
 
+/// What of `copy` differs from `source`, but for padding files; nothing where both are the same.
+/// Empty files need not be there where `empty` is false.
+pub fn difference_but_padding(source: &Path, copy: &Path, empty: bool) -> Option<String> {
+    let contents = |root| read(root).map_err(|error| error.to_string());
+    let (source, copy) = match (contents(source), contents(copy)) {
+        (Ok(source), Ok(copy)) => (source, copy),
+        (Err(error), _) | (_, Err(error)) => return Some(error),
+    };
+    let copied: Files = copy.into_iter().filter(|(path, _)| !path.starts_with(PAD_DIR)).collect();
+    let expected =
+        |path: &PathBuf, bytes: &Vec<u8>| empty || !bytes.is_empty() || copied.contains_key(path);
+    let source = source.into_iter().filter(|(path, bytes)| expected(path, bytes)).collect();
+    difference(&source, &copied)
+}
+
+fn difference(source: &Files, copy: &Files) -> Option<String> {
+    let names = |files: &Files| files.keys().cloned().collect::<Vec<_>>();
+    if names(source) != names(copy) {
+        return Some(format!("{:?} became {:?}", names(source), names(copy)));
+    }
+    source.iter().find_map(|(path, bytes)| {
+        let copied = &copy[path];
+        let at = || bytes.iter().zip(copied).position(|(a, b)| a != b);
+        let (path, lens) = (path.display(), (bytes.len(), copied.len()));
+        (bytes != copied).then(|| format!("{path}: first differs at {:?} of {lens:?}", at()))
+    })
+}
+
 /// Every file at or below `root` by its path below it, and its bytes.
-fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+fn contents(root: &Path) -> Files {
+    read(root).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn read(root: &Path) -> io::Result<Files> {
+    let named = |path: &Path, e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
     let (mut files, mut ahead) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(path) = ahead.pop() {
         if path.is_dir() {
-            ahead.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            for entry in fs::read_dir(&path).map_err(|error| named(&path, error))? {
+                ahead.push(entry?.path());
+            }
         } else {
-            let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let bytes = fs::read(&path).map_err(|error| named(&path, error))?;
             files.insert(path.strip_prefix(root).unwrap().to_owned(), bytes);
         }
     }
-    files
+    Ok(files)
 }
