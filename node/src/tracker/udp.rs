@@ -26,10 +26,13 @@ use shoal_core::{
         },
     },
 };
-use tokio::{net::UdpSocket, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::packets::{Packets, Received};
 use super::server::Shared;
+
+mod packets;
 
 /// The pause after a receive failed.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
@@ -43,7 +46,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let socket = UdpSocket::from_std(socket)?;
+    let socket = Packets::new(socket)?;
     let answerer = Answerer { proofs: Proofs::new()?, shared };
     stop.run_until_cancelled(answerer.run(&socket)).await;
     Ok(())
@@ -56,11 +59,11 @@ struct Answerer {
 }
 
 impl Answerer {
-    async fn run(&self, socket: &UdpSocket) {
+    async fn run(&self, socket: &Packets) {
         // One byte more: a packet that is too long is seen to be.
         let mut packet = vec![0; REQUEST_LEN_MAX + 1];
         loop {
-            let (len, source) = match socket.recv_from(&mut packet).await {
+            let received = match socket.receive(&mut packet).await {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::debug!(%error, "tracker cannot receive a packet");
@@ -68,11 +71,12 @@ impl Answerer {
                     continue;
                 }
             };
+            let Received { len, source, .. } = received;
             let reply = packet.get(..len).filter(|packet| packet.len() <= REQUEST_LEN_MAX);
             let reply = reply.and_then(|packet| self.answer(packet, source, Instant::now()));
             // Where the system has no room the reply is lost, and the client asks again.
             if let Some(reply) = reply
-                && let Err(error) = socket.try_send_to(&reply, source)
+                && let Err(error) = socket.answer(&reply, &received)
             {
                 tracing::trace!(%source, %error, "tracker cannot send a packet");
             }

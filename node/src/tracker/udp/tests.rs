@@ -11,7 +11,7 @@ use shoal_core::{
         udp::{ANNOUNCE_LEN, CONNECT_LEN},
     },
 };
-use tokio::time::timeout;
+use tokio::{net::UdpSocket, time::timeout};
 
 use super::*;
 use crate::{
@@ -290,4 +290,24 @@ async fn without_udp_its_port_stays_free() {
     assert!(matches!(error, StartError::ListenUdp { .. }), "{error}");
     assert!(error.to_string().contains(&listen.to_string()), "{error}");
     start(TrackerConfig { listen, udp: false, ..config() });
+}
+
+#[tokio::test]
+async fn a_client_is_answered_from_the_address_it_asked() {
+    let listens = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+    for listen in listens {
+        let tracker = start(TrackerConfig { listen: (listen, 0).into(), ..config() });
+        let port = tracker.local_addr().port();
+        for asked in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+            // A connected socket takes packets of nobody else.
+            let client = Client::new((asked.parse::<Ipv4Addr>().unwrap(), port).into()).await;
+            let body = client.announce(peer(1, 0)).await;
+            assert!(matches!(body, Body::Announce { .. }), "{asked} on {listen}: {body:?}");
+        }
+        if listen.is_ipv6() {
+            let client = Client::new((Ipv6Addr::LOCALHOST, port).into()).await;
+            let body = client.announce(peer(1, 0)).await;
+            assert!(matches!(body, Body::Announce { .. }), "{body:?}");
+        }
+    }
 }
