@@ -50,8 +50,6 @@ pub struct Announcer {
 
 /// The most redirects of one announce.
 const REDIRECTS_MAX: usize = 5;
-/// How long an idle connection to a tracker is kept: shorter than trackers do.
-const IDLE_MAX: Duration = Duration::from_secs(5);
 
 impl Default for AnnouncerConfig {
     fn default() -> Self {
@@ -80,7 +78,9 @@ impl Announcer {
             .tls_backend_preconfigured(tls)
             .timeout(config.timeout)
             .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(IDLE_MAX)
+            // opentracker closes a connection after its reply without saying so: a request that is
+            // on its way on it then is lost.
+            .pool_max_idle_per_host(0)
             .local_address(config.local_address.filter(|ip| !ip.is_unspecified()))
             .redirect(redirect::Policy::custom(follow))
             .build();

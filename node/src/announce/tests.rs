@@ -206,3 +206,26 @@ async fn other_schemes_and_bad_urls_are_refused_at_once() {
     let error = announcer().scrape("http://127.0.0.1:1/announce", &many).await.unwrap_err();
     assert_eq!(error, AnnounceError::TooManyTorrents(SCRAPE_MAX + 1));
 }
+
+#[tokio::test]
+async fn a_connection_is_not_used_again() {
+    let body = b"d8:intervali60e5:peers0:e";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    // It does not say that it closes, and never reads a second request.
+    let server = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while kept.len() < 3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+            kept.push(stream);
+        }
+    });
+    let announcer = announcer();
+    for _ in 0..3 {
+        announcer.announce(&url, &request()).await.unwrap();
+    }
+    server.await.unwrap();
+}
