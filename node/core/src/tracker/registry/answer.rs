@@ -8,8 +8,8 @@ use super::{
     swarm::{Peer, PeerKey, Swarm, Whom, labels_bytes},
 };
 use crate::tracker::announce::{
-    AnnounceReply, AnnounceRequest, PeerEntry, REPLY_PEERS_MAX, SHOAL_LEN_MAX, ShoalPeer,
-    ShoalReply, is_dialable,
+    AnnounceEvent, AnnounceReply, AnnounceRequest, PeerEntry, REPLY_PEERS_MAX, SHOAL_LEN_MAX,
+    ShoalPeer, ShoalReply, is_dialable,
 };
 
 /// More than a peer takes in the encoding of a peer set, without its labels and bitfield, bytes.
@@ -45,7 +45,9 @@ impl Registry {
         let Some(swarm) = self.swarms.get(&request.info_hash) else { return reply };
         let numwant = request.numwant.unwrap_or(self.config.numwant_default);
         let numwant = usize::try_from(numwant.min(self.config.numwant_max)).unwrap_or(usize::MAX);
-        let whom = if request.left == 0 { Whom::Leechers } else { Whom::Everyone };
+        // aria2 says that nothing is left while it has but a magnet link, and needs who has all.
+        let begins = request.event == Some(AnnounceEvent::Started);
+        let whom = if request.left == 0 && !begins { Whom::Leechers } else { Whom::Everyone };
         let drawn = swarm.draw(&mut self.rng, numwant, whom, Some(key)).into_iter();
         let drawn = drawn.filter(|peer| is_dialable(peer.addr));
         reply.peers =

@@ -72,6 +72,9 @@ fn seeds_are_not_given_to_seeds() {
     let reply = announce(&mut registry, 3, 0);
     assert_eq!(reply.peers.iter().map(|peer| peer.id).collect::<Vec<_>>(), [Some(id(2))]);
     assert_eq!(announce(&mut registry, 2, 5).peers.len(), 2);
+    // Who begins may have a magnet link alone, and not know what is left.
+    let begins = with_event(request(4, 0), AnnounceEvent::Started);
+    assert_eq!(registry.announce(START, &begins, ip(4)).unwrap().peers.len(), 3);
 }
 
 #[test]
@@ -506,7 +509,8 @@ impl Model {
     /// Those who may be given to the asking peer.
     fn eligible(&self, request: &AnnounceRequest) -> BTreeSet<SocketAddr> {
         let others = self.peers.iter().filter(|peer| peer.id != request.peer_id);
-        let others = others.filter(|peer| request.left != 0 || peer.left != 0);
+        let seeds_too = request.left != 0 || request.event == Some(AnnounceEvent::Started);
+        let others = others.filter(|peer| seeds_too || peer.left != 0);
         others.map(|peer| peer.addr).collect()
     }
 }
