@@ -67,6 +67,11 @@ impl Failure {
         Self::local(Exit::Precondition, Code::AlreadyExists, "ALREADY_EXISTS", message)
     }
 
+    /// The metadata of a magnet link makes no torrent.
+    pub(crate) fn metadata(message: impl Into<String>) -> Self {
+        Self::local(Exit::Precondition, Code::FailedPrecondition, "METADATA_FAILED", message)
+    }
+
     /// A policy that no node would put in force.
     pub(crate) fn bad_policy(message: impl Into<String>) -> Self {
         Self::local(Exit::Invalid, Code::InvalidArgument, "BAD_POLICY", message)

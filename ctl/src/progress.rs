@@ -32,6 +32,36 @@ impl Bar {
     }
 }
 
+/// A line that changes, and disappears when it is dropped.
+pub(crate) struct Line(Option<ProgressBar>);
+
+impl Line {
+    /// A line where the session draws bars, and nothing otherwise.
+    pub(crate) fn new(session: &Session<'_>) -> Self {
+        Self(session.draws_bars().then(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
+            let style = ProgressStyle::with_template("{wide_msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::with_draw_target(None, target).with_style(style)
+        }))
+    }
+
+    /// Shows a text.
+    pub(crate) fn show(&self, text: &str) {
+        if let Some(line) = &self.0 {
+            line.set_message(clean(text).into_owned());
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.finish_and_clear();
+        }
+    }
+}
+
 impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {

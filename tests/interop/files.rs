@@ -134,6 +134,7 @@ async fn we_seed(party: &Party, name: &str, torrent: &Path, source: &Path) -> Ve
     let request = v1::AddTorrentRequest {
         source: Some(v1::add_torrent_request::Source::Metainfo(metainfo.clone())),
         seed_path: source.to_str().unwrap().to_owned(),
+        ..v1::AddTorrentRequest::default()
     };
     node.torrents().add_torrent(request).await.unwrap();
     let seeds = until("every chunk is found good", async || {

@@ -19,12 +19,12 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 
-#[expect(dead_code, reason = "whole-node tests look at what was sent")]
-#[path = "../e2e/web_server.rs"]
-mod web_server;
 #[expect(dead_code, reason = "whole-node tests use more of it")]
 #[path = "../e2e/binaries.rs"]
 mod binaries;
+#[expect(dead_code, reason = "whole-node tests look at what was sent")]
+#[path = "../e2e/web_server.rs"]
+mod web_server;
 
 #[expect(dead_code, reason = "our own column is checked by the tests of the core")]
 #[path = "../../node/core/tests/torrents/kinds/mod.rs"]

@@ -1,6 +1,9 @@
 //! Values of arguments, from their text. Never here: anything that asks the node.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 
@@ -39,6 +42,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn ip(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     bare.parse().map_err(|_| "expected an IPv4 or IPv6 address".to_owned())
+}
+
+/// Where a peer listens: `10.0.0.1:7000` or `[::1]:7000`.
+pub(crate) fn peer(text: &str) -> Result<SocketAddr, String> {
+    let addr = text.parse::<SocketAddr>().ok().filter(|addr| addr.port() != 0);
+    addr.ok_or_else(|| "expected IP:PORT such as 10.0.0.1:7000 or [::1]:7000".to_owned())
 }
 
 /// A chunk size: a power of two from 16 KiB to 16 MiB.
@@ -103,6 +112,15 @@ mod tests {
         }
         for text in ["", "s", "0s", "-1s", "1.5s", "1w", "366d", "99999999999999999999s"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_an_address_with_a_port() {
+        assert_eq!(peer("10.0.0.1:7000").unwrap().port(), 7000);
+        assert!(peer("[::1]:1").is_ok());
+        for text in ["10.0.0.1", "10.0.0.1:0", "host:1", "::1:1", ""] {
+            assert!(peer(text).is_err(), "{text}");
         }
     }
 

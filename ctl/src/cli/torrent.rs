@@ -1,6 +1,6 @@
 //! The arguments of `shoalctl torrent`. Never here: what a command does.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -11,7 +11,7 @@ use super::{Limit, parse};
 pub enum TorrentCommand {
     /// Make a torrent of a file or folder on the node, and seed it
     Create(CreateArgs),
-    /// Add a torrent from a metainfo file on this side
+    /// Add a torrent from a metainfo file on this side, or from a magnet link
     Add(AddArgs),
     /// List the torrents
     List(Limit),
@@ -108,9 +108,15 @@ fn tier(text: &str) -> Result<Tier, String> {
 /// Arguments of torrent add.
 #[derive(Args, Debug)]
 pub struct AddArgs {
-    /// Metainfo file on this side
-    #[arg(value_name = "FILE.torrent")]
+    /// Metainfo file on this side, or a magnet link in quotes
+    #[arg(value_name = "FILE.torrent|MAGNET")]
     pub file: PathBuf,
+    /// A peer's address, to be known at once; repeatable
+    #[arg(long = "peer", value_name = "IP:PORT", value_parser = parse::peer)]
+    pub peers: Vec<SocketAddr>,
+    /// Do not wait until the metadata of a magnet link is here
+    #[arg(long)]
+    pub no_wait: bool,
     /// Data on the node to seed; absolute, unless the endpoint is a Unix socket
     #[arg(long, value_name = "DATA")]
     pub seed: Option<PathBuf>,

@@ -14,6 +14,7 @@ mod create;
 mod events;
 mod job;
 mod look;
+mod magnet;
 mod node;
 mod peer;
 pub(crate) mod policy;

@@ -7,7 +7,7 @@ use shoal::v1;
 use super::{
     create::node_path,
     look::tell_of_more,
-    select,
+    magnet, select,
     transfer::{job_goes_on, no_result},
 };
 use crate::{
@@ -35,17 +35,38 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
         Some(seed) => node_path(s, "--seed", seed)?,
         None => String::new(),
     };
-    let metainfo = read_bounded(&args.file, METAINFO_LEN_MAX)?;
-    let source = Some(v1::add_torrent_request::Source::Metainfo(metainfo));
-    let files = args.files.clone();
-    let request = s.request(v1::AddTorrentRequest { source, seed_path, files });
-    let reply = s.unary(s.torrents().add_torrent(request)).await?;
-    match (reply.already, args.files.is_empty()) {
-        (true, true) => s.say("it was there already; nothing was changed"),
-        (true, false) => s.say(
-            "it was there already; nothing was changed: torrent select says which files are wanted",
-        ),
-        (false, _) => {}
+    let source = match magnet::link(&args.file) {
+        Some(_) if args.seed.is_some() => {
+            return Err(Failure::usage("--seed needs a metainfo file, not a magnet link"));
+        }
+        Some(link) => v1::add_torrent_request::Source::Magnet(link.to_owned()),
+        None => {
+            let metainfo = read_bounded(&args.file, METAINFO_LEN_MAX)?;
+            v1::add_torrent_request::Source::Metainfo(metainfo)
+        }
+    };
+    let peers = args
+        .peers
+        .iter()
+        .map(|peer| v1::PeerAddress { ip: peer.ip().to_string(), port: peer.port().into() });
+    let peers: Vec<_> = peers.collect();
+    let given = !peers.is_empty();
+    let (source, files) = (Some(source), args.files.clone());
+    let request = s.request(v1::AddTorrentRequest { source, seed_path, peers, files });
+    let mut reply = s.unary(s.torrents().add_torrent(request)).await?;
+    if reply.already {
+        let changed = if given { "its peers are known" } else { "nothing was changed" };
+        let hint = match args.files.is_empty() {
+            true => "",
+            false => ": torrent select says which files are wanted",
+        };
+        s.say(&format!("it was there already; {changed}{hint}"));
+    }
+    if let Some(torrent) = reply.torrent.take() {
+        reply.torrent = Some(match args.no_wait {
+            false => magnet::follow(s, torrent).await?,
+            true => torrent,
+        });
     }
     s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
 }
@@ -97,8 +118,8 @@ fn table(torrents: &[v1::Torrent]) -> Grid {
             torrent.name.clone(),
             torrent.info_hash.chars().take(LIST_HASH_DIGITS).collect(),
             state(torrent),
-            human::bytes(torrent.total_bytes),
-            human::percent(torrent.wanted_done_bytes, torrent.wanted_bytes),
+            known(torrent, || human::bytes(torrent.total_bytes)),
+            known(torrent, || human::percent(torrent.wanted_done_bytes, torrent.wanted_bytes)),
             torrent.peers.to_string(),
             human::short_rate(torrent.download_bps),
             human::short_rate(torrent.upload_bps),
@@ -111,9 +132,17 @@ fn state(torrent: &v1::Torrent) -> String {
     human::word(torrent.state().as_str_name(), "TORRENT_STATE_")
 }
 
+/// What is known once the metadata is.
+fn known(torrent: &v1::Torrent, text: impl FnOnce() -> String) -> String {
+    if magnet::is_all(torrent) { "–".to_owned() } else { text() }
+}
+
 /// Everything about a torrent.
 fn describe(torrent: Option<&v1::Torrent>) -> String {
     let Some(t) = torrent else { return String::new() };
+    if magnet::is_all(t) {
+        return magnet::describe(t);
+    }
     let state = if t.error.is_empty() { state(t) } else { format!("{}: {}", state(t), t.error) };
     let chunk_size = human::bytes(t.chunk_size_bytes.into());
     let checking = match t.chunks_checking {
@@ -169,15 +198,21 @@ pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Fai
 
 fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
     let mut text = describe(reply.torrent.as_ref());
-    text.push_str(&block([
-        ("comment", reply.comment.clone()),
-        ("created by", reply.created_by.clone()),
-    ]));
+    let is_magnet = reply.torrent.as_ref().is_some_and(magnet::is_all);
+    if !is_magnet {
+        text.push_str(&block([
+            ("comment", reply.comment.clone()),
+            ("created by", reply.created_by.clone()),
+        ]));
+    }
     for (index, tier) in reply.trackers.iter().enumerate() {
         text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
     }
     for seed in &reply.web_seeds {
         text.push_str(&format!("web seed: {}\n  {}\n", clean(&seed.url), standing(seed)));
+    }
+    if is_magnet {
+        return text;
     }
     let mut grid = Grid::new([
         Column::Elastic("FILE"),

@@ -24,6 +24,35 @@ pub const EXTENDED_LEN_MAX: u32 = 32 * 1024;
 pub const BITFIELD_LEN_MAX: u32 = 128 * 1024;
 /// The largest metainfo file, bytes.
 pub const METAINFO_LEN_MAX: u64 = 16 * MIB;
+/// The largest info dictionary taken from peers (BEP 9), bytes: none that is larger can be opened.
+pub const METADATA_LEN_MAX: u64 = METAINFO_LEN_MAX;
+/// The unit in which peers give metadata (BEP 9), bytes.
+pub const METADATA_PIECE_LEN: u32 = 16 * 1024;
+/// Pieces of metadata sent to one peer in a tick (250 ms): 2 MiB/s, so that a peer that reads stays
+/// below the 4 MiB of unread messages for which it would be closed.
+pub const METADATA_BURST: u32 = 32;
+/// How often a peer may have all metadata in [`METADATA_SERVED_PER`]; beyond that it is rejected.
+pub const METADATA_SERVED_TIMES: u32 = 2;
+/// See [`METADATA_SERVED_TIMES`].
+pub const METADATA_SERVED_PER: Duration = Duration::from_secs(60);
+/// Requests for metadata that one peer has outstanding with us (libtorrent's).
+pub const METADATA_PIPELINE: usize = 2;
+/// How long a peer may take for one of them, and for its extended handshake.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sizes of metadata, of those that peers claim, that are put together at once for a magnet link.
+pub const METADATA_SIZES_MAX: usize = 4;
+/// Connections that look for the metadata of one magnet link.
+pub const QUEST_CONNECTIONS_MAX: usize = 32;
+/// Magnet links whose metadata is looked for at once.
+pub const QUESTS_MAX: usize = 256;
+/// Liars remembered of one magnet link.
+pub const QUEST_BANS_MAX: usize = 1024;
+/// The longest magnet link, bytes.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
+/// The longest name kept of a magnet link, characters.
+pub const MAGNET_NAME_LEN_MAX: usize = 255;
+/// The most addresses taken of one magnet link, or given beside a torrent.
+pub const GIVEN_PEERS_MAX: usize = 256;
 /// The deepest nesting of bencoded data.
 pub const BENCODE_DEPTH_MAX: usize = 64;
 /// The most values in one bencoded input: 100 000 files of 10 values each, twice over. It bounds

@@ -7,6 +7,7 @@ use crate::{
     bencode::{self, Item, Value},
     config::{LOCAL_HASHES_MAX, LOCAL_LEN_MAX, MESSAGE_LEN_MAX, PEX_PEERS_MAX},
     ids::PieceIndex,
+    magnet::Magnet,
     metainfo::{FileKind, Metainfo},
     policy::Labels,
     tracker::{
@@ -22,8 +23,8 @@ use crate::{
         },
     },
     wire::{
-        ExtendedHandshake, FrameLimits, Handshake, LocalAnnounce, Message, Next, PexMessage,
-        ShoalMessage, frame, handshake::HANDSHAKE_LEN, message,
+        ExtendedHandshake, FrameLimits, Handshake, LocalAnnounce, Message, MetadataMessage, Next,
+        PexMessage, ShoalMessage, frame, handshake::HANDSHAKE_LEN, message,
     },
 };
 
@@ -118,7 +119,7 @@ pub fn wire(data: &[u8]) -> Outcome {
     handshake(data);
     let [bitfield_len, block_len, stream @ ..] = data else { return Outcome::Holds(0) };
     let limits = FrameLimits {
-        bitfield_len: u32::from(*bitfield_len),
+        bitfield_len: Some(u32::from(*bitfield_len)).filter(|len| *len != 255),
         block_len_max: u32::from(*block_len) << 12,
         fast: block_len % 2 == 0,
     };
@@ -147,14 +148,56 @@ pub fn wire(data: &[u8]) -> Outcome {
     }
 }
 
-/// Decodes the payload of an extended message, as the handshake and as each kind that we offer.
+/// Decodes the payload of an extended message, as the handshake and as a message of each extension.
 ///
 /// # Panics
-/// As [`extended_handshake`], [`shoal_message`] and [`pex_message`].
+/// As [`extended_handshake`], [`shoal_message`], [`metadata_message`] and [`pex_message`].
 pub fn extended(data: &[u8]) {
     extended_handshake(data);
     shoal_message(data);
+    metadata_message(data);
     pex_message(data);
+}
+
+/// Decodes a message of the extension `ut_metadata`; what is accepted encodes to something that
+/// means the same.
+///
+/// # Panics
+/// Where it does not.
+pub fn metadata_message(data: &[u8]) -> Outcome {
+    match MetadataMessage::decode(data) {
+        Ok(message) => {
+            assert_eq!(MetadataMessage::decode(&message.encode()).as_ref(), Ok(&message));
+            let bytes = match &message {
+                MetadataMessage::Data { bytes, .. } => bytes.capacity(),
+                MetadataMessage::Request { .. }
+                | MetadataMessage::Reject { .. }
+                | MetadataMessage::Unknown => 0,
+            };
+            Outcome::Holds(size_of::<MetadataMessage>() + bytes)
+        }
+        Err(fault) => Outcome::Refused(fault.to_string()),
+    }
+}
+
+/// Reads a magnet link; what is accepted is within its limits.
+///
+/// # Panics
+/// Where it is not.
+pub fn magnet(data: &[u8]) -> Outcome {
+    match Magnet::parse(&String::from_utf8_lossy(data)) {
+        Ok(magnet) => {
+            let name = magnet.shown_name();
+            assert!(!name.is_empty() && !name.chars().any(char::is_control), "{name:?}");
+            assert!(magnet.peers.iter().all(|peer| peer.port() != 0), "{magnet:?}");
+            let trackers = magnet.trackers.iter().flatten();
+            let trackers: usize = trackers.map(|url| url.capacity() + 64).sum();
+            let peers = magnet.peers.capacity() * size_of::<std::net::SocketAddr>();
+            let name = magnet.name.as_ref().map_or(0, String::capacity);
+            Outcome::Holds(size_of::<Magnet>() + trackers + peers + name)
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
+    }
 }
 
 /// Decodes the payload of an extended handshake; what is accepted encodes to something small that

@@ -10,6 +10,7 @@ pub mod bitfield;
 pub mod config;
 pub mod fuzzing;
 pub mod ids;
+pub mod magnet;
 pub mod metainfo;
 pub mod peer;
 pub mod policy;

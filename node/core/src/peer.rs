@@ -1,7 +1,11 @@
 //! One connection as the core sees it: flags, what the peer has, what it offered, how it does.
 //! Never here: sockets, or decisions about other connections.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use crate::{
     bitfield::Bitfield,
@@ -44,6 +48,21 @@ pub struct Gossip {
     pub heard_at: Option<Timestamp>,
     /// Messages that came too soon, and were not read.
     pub ignored: u32,
+}
+
+/// What a peer gets of the metadata (BEP 9).
+#[derive(Debug, Default)]
+pub struct MetadataServing {
+    /// The id under which it takes messages of `ut_metadata`.
+    pub id: Option<u8>,
+    /// Pieces that it is to get, in the order it asked for them.
+    pub queue: VecDeque<u32>,
+    /// Pieces sent to it since the last tick.
+    pub burst: u32,
+    /// Pieces that it asked for and gets, since `granted_since`.
+    pub granted: u32,
+    /// See `granted`.
+    pub granted_since: Timestamp,
 }
 
 /// One connection.
@@ -99,6 +118,8 @@ pub struct Conn {
     pub shoal: Option<u8>,
     /// What it is told of others, and tells.
     pub gossip: Gossip,
+    /// What it gets of the metadata.
+    pub metadata: MetadataServing,
     /// The longest request it serves, bytes.
     pub request_len: u32,
     /// The most requests it takes at once.
@@ -196,6 +217,7 @@ impl Conn {
             labels: Arc::default(),
             shoal: None,
             gossip: Gossip::default(),
+            metadata: MetadataServing::default(),
             request_len: BLOCK_LEN,
             requests_max: REQUESTS_DEFAULT,
             reported_up: None,

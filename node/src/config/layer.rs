@@ -77,8 +77,8 @@ pub struct PeerLayer {
     /// the folders of --seed; repeatable
     #[arg(long, value_name = "DIR")]
     pub share_root: Vec<PathBuf>,
-    /// Add this torrent; repeatable
-    #[arg(long, value_name = "FILE.torrent")]
+    /// Add this torrent, or this magnet link; repeatable
+    #[arg(long, value_name = "FILE.torrent|MAGNET")]
     pub torrent: Vec<PathBuf>,
     /// Add this torrent, seed it from DATA and connect to its tracker; repeatable
     #[arg(long, value_name = "FILE.torrent=DATA")]

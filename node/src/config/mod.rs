@@ -88,7 +88,7 @@ pub struct PeerConfig {
     pub chunks: Option<PathBuf>,
     /// Folders from which may be shared over TCP.
     pub share_root: Vec<PathBuf>,
-    /// Torrents to add.
+    /// Torrents to add: metainfo files and magnet links.
     pub torrent: Vec<PathBuf>,
     /// Torrents to seed.
     pub seed: Vec<SeedSpec>,

@@ -29,7 +29,7 @@ pub use layout::LayoutError;
 pub use merge::Merged;
 pub use read::Source;
 pub use real::RealFileSystem;
-pub use record::{Place, Placement, TorrentRecord};
+pub use record::{MagnetRecord, Place, Placement, TorrentRecord};
 pub use remove::MergedFiles;
 pub use store::{Store, StoreError};
 pub use torrent::{Opened, TorrentStore};

@@ -2,7 +2,7 @@
 //!
 //! Never here: how it is stored.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +60,20 @@ pub struct TorrentRecord {
     /// Whatever else was kept, also by a later version.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
+}
+
+/// A magnet link whose metadata is looked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MagnetRecord {
+    /// What the link calls the torrent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Tracker tiers.
+    #[serde(default)]
+    pub trackers: Vec<Vec<String>>,
+    /// Where peers listen.
+    #[serde(default)]
+    pub peers: Vec<SocketAddr>,
 }
 
 /// A file whose place is not the chunk memory, or whose content was verified in place.

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use shoal_core::ids::{InfoHash, JobId};
 
 use super::{
-    record::{MergeIntent, PlaceRecord, TorrentRecord},
+    record::{MagnetRecord, MergeIntent, PlaceRecord, TorrentRecord},
     store::{Store, StoreError, TORRENTS_DIR},
 };
 
@@ -37,17 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the database fails or a record is none we wrote.
     pub fn torrents(&self) -> Result<Vec<(InfoHash, TorrentRecord)>, StoreError> {
-        let rows = self.read(|transaction| {
-            let table = transaction.open_table(TORRENTS)?;
-            let rows = table.iter()?.map(|row| {
-                let (key, value) = row?;
-                Ok((InfoHash(*key.value()), value.value().to_vec()))
-            });
-            rows.collect::<Result<Vec<_>, redb::Error>>()
-        })?;
-        let parse =
-            |(hash, value): (InfoHash, Vec<u8>)| Ok((hash, self.parse("torrents", &hash, &value)?));
-        rows.into_iter().map(parse).collect()
+        self.rows_of(TORRENTS, "torrents")
     }
 
     /// The record of one torrent, `None` where there is none.
@@ -145,6 +135,37 @@ impl Store {
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Keeps a magnet link, or replaces what is kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn put_magnet(&self, info_hash: InfoHash, record: &MagnetRecord) -> Result<(), StoreError> {
+        let value = to_json(record);
+        self.write(|transaction| {
+            transaction.open_table(MAGNETS)?.insert(&info_hash.0, value.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Every magnet link kept, by info hash.
+    ///
+    /// # Errors
+    /// As [`Store::torrents`].
+    pub fn magnets(&self) -> Result<Vec<(InfoHash, MagnetRecord)>, StoreError> {
+        self.rows_of(MAGNETS, "magnets")
+    }
+
+    /// Forgets a magnet link. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn remove_magnet(&self, info_hash: InfoHash) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.open_table(MAGNETS)?.remove(&info_hash.0)?;
+            Ok(())
+        })
     }
 
     /// Keeps a policy's bytes under a name or scope.
@@ -299,6 +320,24 @@ impl Store {
         })
     }
 
+    fn rows_of<T: DeserializeOwned>(
+        &self,
+        table: ByTorrent,
+        name: &'static str,
+    ) -> Result<Vec<(InfoHash, T)>, StoreError> {
+        let rows = self.read(|transaction| {
+            let table = transaction.open_table(table)?;
+            let rows = table.iter()?.map(|row| {
+                let (key, value) = row?;
+                Ok((InfoHash(*key.value()), value.value().to_vec()))
+            });
+            rows.collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        let parse =
+            |(hash, value): (InfoHash, Vec<u8>)| Ok((hash, self.parse(name, &hash, &value)?));
+        rows.into_iter().map(parse).collect()
+    }
+
     fn rows_of_files<T: DeserializeOwned>(
         &self,
         table: OfFiles,
@@ -350,6 +389,7 @@ pub(super) struct Changes<'a> {
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(TORRENTS)?;
     transaction.open_table(HAVE)?;
+    transaction.open_table(MAGNETS)?;
     transaction.open_table(PLACES)?;
     transaction.open_table(INTENTS)?;
     transaction.open_table(POLICIES)?;
@@ -394,6 +434,7 @@ type OfFiles = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Named = TableDefinition<'static, &'static str, &'static [u8]>;
 
 const TORRENTS: ByTorrent = TableDefinition::new("torrents");
+const MAGNETS: ByTorrent = TableDefinition::new("magnets");
 const HAVE: ByTorrent = TableDefinition::new("have");
 const PLACES: OfFiles = TableDefinition::new("places");
 const INTENTS: OfFiles = TableDefinition::new("merge_intents");

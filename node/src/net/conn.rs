@@ -33,7 +33,7 @@ use super::{
     event::{NetEvent, Outbox, Room},
     leases::{Arriving, Leases},
     rate_limit::Pace,
-    swarm::Swarm,
+    swarm::{Content, Swarm},
     upload::{Turn, Upload},
 };
 
@@ -318,9 +318,9 @@ impl Connection {
     /// Takes every whole message out of the head buffer, and payload that came with them.
     fn parse(&mut self, now: Instant) -> Result<(), PeerFault> {
         while self.arriving.is_none() {
-            let pieces = self.swarm.metainfo.piece_count() as usize;
+            let pieces = self.swarm.piece_count();
             let limits = FrameLimits {
-                bitfield_len: Bitfield::wire_len(pieces) as u32,
+                bitfield_len: pieces.map(|pieces| Bitfield::wire_len(pieces as usize) as u32),
                 block_len_max: self.leases.longest(),
                 fast: self.terms.fast,
             };
@@ -335,7 +335,10 @@ impl Connection {
                 }
                 Next::Piece(range) => {
                     self.head.start += PIECE_HEAD_LEN;
-                    let piece_len = self.swarm.metainfo.layout().piece_size(range.piece);
+                    let content = self.swarm.content.as_ref();
+                    let size =
+                        |content: &Content| content.metainfo.layout().piece_size(range.piece);
+                    let piece_len = content.map_or(0, size);
                     let mut block = self.leases.begin(range, piece_len, now, &mut self.outbox)?;
                     self.copy_payload(&mut block, now);
                     self.arriving = (block.left() > 0).then_some(block);
@@ -375,8 +378,7 @@ impl Connection {
             }
             // Deviation: BEP 6 lets these be ignored, and so they are, where they make sense.
             Message::Suggest(PieceIndex(index)) | Message::AllowedFast(PieceIndex(index)) => {
-                let pieces = self.swarm.metainfo.piece_count();
-                if index >= pieces {
+                if let Some(pieces) = self.swarm.piece_count().filter(|pieces| index >= *pieces) {
                     return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
                 }
             }

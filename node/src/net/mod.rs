@@ -51,7 +51,7 @@ pub use self::{
     buffer::{BufferPool, ExtentBuffer},
     event::NetEvent,
     rate_limit::{Limits, Rates},
-    swarm::{BlockSource, HaveMap, Source, SourceError, Swarm},
+    swarm::{BlockSource, Content, HaveMap, Source, SourceError, Swarm},
 };
 use self::{
     conn::{Command, Commands},

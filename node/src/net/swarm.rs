@@ -25,14 +25,42 @@ pub struct Swarm {
     pub torrent: TorrentId,
     /// What the handshakes name.
     pub info_hash: InfoHash,
+    /// What is shared; none while all that is known of it is a magnet link: nothing is served then,
+    /// nothing fetched, and what a peer says that it has is not judged.
+    pub content: Option<Content>,
+    /// What its connections may send and receive in all, besides what the node's may.
+    pub limits: Arc<Limits>,
+}
+
+/// What is shared in a swarm.
+#[derive(Clone)]
+pub struct Content {
     /// Its geometry.
     pub metainfo: Arc<Metainfo>,
     /// The pieces that may be served.
     pub served: Arc<HaveMap>,
     /// Where their bytes are.
     pub source: Arc<dyn BlockSource>,
-    /// What its connections may send and receive in all, besides what the node's may.
-    pub limits: Arc<Limits>,
+}
+
+impl Swarm {
+    /// A swarm of which only a magnet link is known.
+    #[must_use]
+    pub fn unknown(torrent: TorrentId, info_hash: InfoHash) -> Self {
+        Self { torrent, info_hash, content: None, limits: Arc::default() }
+    }
+
+    /// Pieces in all; none where nobody knows.
+    #[must_use]
+    pub fn piece_count(&self) -> Option<u32> {
+        self.content.as_ref().map(|content| content.metainfo.piece_count())
+    }
+
+    /// Whether a piece may be served.
+    #[must_use]
+    pub fn serves(&self, piece: PieceIndex) -> bool {
+        self.content.as_ref().is_some_and(|content| content.served.get(piece))
+    }
 }
 
 impl fmt::Debug for Swarm {

@@ -187,12 +187,14 @@ impl Upload {
     /// # Errors
     /// The fault of a peer that is to be closed; what merely is not served is rejected, or ignored.
     pub(super) fn request(&mut self, range: BlockRange, swarm: &Swarm) -> Result<(), PeerFault> {
-        let layout = swarm.metainfo.layout();
-        if !layout.has_piece(range.piece) {
-            let (index, pieces) = (range.piece.0, layout.piece_count());
-            return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
+        if let Some(content) = &swarm.content {
+            let layout = content.metainfo.layout();
+            if !layout.has_piece(range.piece) {
+                let (index, pieces) = (range.piece.0, layout.piece_count());
+                return Err(InvalidMessage::PieceOutOfRange { index, pieces }.into());
+            }
+            range.check(layout.piece_size(range.piece))?;
         }
-        range.check(layout.piece_size(range.piece))?;
         let Some(fault) = self.refusal(range, swarm) else {
             self.queue.push_back(range);
             return Ok(());
@@ -311,7 +313,7 @@ impl Upload {
         if len > max {
             return Some(Misbehaved::RequestTooLong { len, max });
         }
-        if !swarm.served.get(range.piece) {
+        if !swarm.serves(range.piece) {
             return Some(Misbehaved::RequestNotHad { piece: range.piece.0 });
         }
         let max = self.requests_max;
@@ -379,7 +381,7 @@ impl Upload {
             return false;
         }
         let Some(&range) = self.queue.front() else { return false };
-        if !swarm.served.get(range.piece) || !self.locate(range, swarm, now, outbox) {
+        if !swarm.serves(range.piece) || !self.locate(range, swarm, now, outbox) {
             self.queue.pop_front();
             self.reject(range);
             return true;
@@ -421,9 +423,10 @@ impl Upload {
             return true;
         }
         let piece = range.piece;
-        let left = swarm.metainfo.layout().piece_size(piece) - range.offset;
+        let Some(content) = &swarm.content else { return false };
+        let left = content.metainfo.layout().piece_size(piece) - range.offset;
         let len = range.len.max(SOURCE_LEN).min(left);
-        match swarm.source.source(piece, range.offset, len) {
+        match content.source.source(piece, range.offset, len) {
             Ok(parts) => {
                 let in_memory = parts.iter().all(|part| match part {
                     Source::File { file, .. } => warm::is_tmpfs(file),

@@ -4,14 +4,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use shoal_core::{
-    ids::{JobId, TorrentId},
+    ids::{InfoHash, JobId, TorrentId},
+    magnet::Magnet,
     session::command::{Command, CommandError, Done},
     tracker::registry::{SwarmEvent, SwarmEventKind},
 };
 use tokio::{
     runtime::Handle,
     sync::{broadcast::error::RecvError, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     announce: Vec<TorrentId>,
-    download: Vec<(TorrentId, String)>,
+    download: Vec<(Source, String)>,
+}
+
+/// What is to be downloaded.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Torrent(TorrentId),
+    /// A magnet link, once its metadata is here.
+    Magnet(InfoHash),
 }
 
 /// The downloads of the command line.
@@ -68,10 +77,31 @@ impl Wanted {
             let added = added.map_err(refused)?;
             tracing::debug!(%info_hash, already = added.already, "torrent of the command line");
             if auto_download {
-                wanted.download.push((added.id, name));
+                wanted.download.push((Source::Torrent(added.id), name));
             }
         }
         Ok(wanted)
+    }
+
+    /// Adds the magnet links.
+    pub(super) async fn add_magnets(
+        &mut self,
+        session: &SessionHandle,
+        magnets: Vec<Magnet>,
+        config: &NodeConfig,
+    ) -> Result<(), StartError> {
+        let auto_download = config.peer.as_ref().is_some_and(|peer| peer.auto_download);
+        for magnet in magnets {
+            let (name, info_hash) = (magnet.shown_name(), magnet.info_hash);
+            let added = session.add_magnet(magnet).await;
+            let refused = |cause| StartError::AddMagnet { name: name.clone(), cause };
+            let added = added.map_err(refused)?;
+            tracing::debug!(%info_hash, already = added.already, "link of the command line");
+            if auto_download {
+                self.download.push((Source::Magnet(info_hash), name));
+            }
+        }
+        Ok(())
     }
 
     /// Begins in the background. Nothing of it can keep the node from running.
@@ -98,18 +128,18 @@ impl Wanted {
         let session = session.clone();
         tasks.push(runtime.spawn(async move {
             let mut ends = Completed::default();
-            let mut jobs = Vec::new();
-            for (torrent, name) in self.download {
-                match download(&session, torrent).await {
-                    Ok(job) => jobs.push((job, name)),
-                    Err(error) => ends.failed.push((name, error.to_string())),
+            // All at once: a magnet link may wait for its metadata for ever.
+            let mut downloads = JoinSet::new();
+            for (source, name) in self.download {
+                let session = session.clone();
+                downloads.spawn(async move { (name, download(&session, source).await) });
+            }
+            while let Some(ended) = downloads.join_next().await {
+                if let Ok((name, Err(cause))) = ended {
+                    ends.failed.push((name, cause));
                 }
             }
-            for (job, name) in jobs {
-                if let Err(error) = end_of(&session, job).await {
-                    ends.failed.push((name, error.to_string()));
-                }
-            }
+            ends.failed.sort_unstable();
             told.send_replace(Some(ends));
         }));
         (Downloads(Some(completed)), tasks)
@@ -151,7 +181,25 @@ async fn announce(session: &SessionHandle, torrent: TorrentId) {
     }
 }
 
-async fn download(session: &SessionHandle, torrent: TorrentId) -> Result<JobId, CommandError> {
+/// Downloads a torrent to its end.
+async fn download(session: &SessionHandle, source: Source) -> Result<(), String> {
+    let torrent = match source {
+        Source::Torrent(torrent) => torrent,
+        Source::Magnet(info_hash) => {
+            session.torrent_of(info_hash).await.map_err(|error| error.to_string())?
+        }
+    };
+    let ended = match begin_download(session, torrent).await {
+        Ok(job) => end_of(session, job).await,
+        Err(error) => Err(error),
+    };
+    ended.map_err(|error| error.to_string())
+}
+
+async fn begin_download(
+    session: &SessionHandle,
+    torrent: TorrentId,
+) -> Result<JobId, CommandError> {
     let command = Command::AutoDownload { torrent, available_only: false, patient: true };
     let done = session.command(command).await?;
     if let Done::Job { job, .. } = done {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use shoal_core::metainfo::MetainfoError;
+use shoal_core::{magnet::MagnetError, metainfo::MetainfoError, session::command::CommandError};
 
 use crate::{
     config::ConfigError,
@@ -47,6 +47,17 @@ pub enum StartError {
         path: PathBuf,
         /// What is wrong with it.
         cause: MetainfoError,
+    },
+    /// A magnet link that is none, or that cannot be followed.
+    #[error("--torrent magnet link: {0}")]
+    Magnet(MagnetError),
+    /// A magnet link was not taken in.
+    #[error("--torrent {name}: {cause}")]
+    AddMagnet {
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: AddError,
     },
     /// A torrent was not taken in.
     #[error("{what} {}: {cause}", path.display())]
@@ -93,8 +104,11 @@ impl StartError {
                 BindError::System { cause, .. } => of_io(cause),
             },
             Self::File { cause, .. } => of_io(cause),
-            Self::Metainfo { .. } => Exit::Invalid,
-            Self::Add { cause, .. } => match cause {
+            Self::Metainfo { .. } | Self::Magnet(_) => Exit::Invalid,
+            Self::AddMagnet { cause: AddError::Command(CommandError::NoSource), .. } => {
+                Exit::Invalid
+            }
+            Self::Add { cause, .. } | Self::AddMagnet { cause, .. } => match cause {
                 AddError::Metainfo(_) | AddError::Files(_) => Exit::Invalid,
                 AddError::Seed { .. } | AddError::Command(_) => Exit::Precondition,
                 AddError::Disk(_) => Exit::Internal,

@@ -158,7 +158,7 @@ impl Node {
 impl Parts {
     async fn assemble(&mut self, prepared: Prepared) -> Result<(Context, Downloads), StartError> {
         let clock = Clock::start();
-        let Prepared { config, only, torrents, seeds, policy } = prepared;
+        let Prepared { config, only, torrents, magnets, seeds, policy } = prepared;
         if let Some(tracker) = &config.tracker {
             self.tracker = Some(Arc::new(start_tracker(tracker, only.as_ref())?));
         }
@@ -176,10 +176,13 @@ impl Parts {
                 tracing::warn!(warning, "policy");
             }
         }
-        let wanted = match &session {
+        let mut wanted = match &session {
             Some(session) => Wanted::add(session, torrents, seeds, &config).await?,
             None => Wanted::default(),
         };
+        if let Some(session) = &session {
+            wanted.add_magnets(session, magnets, &config).await?;
+        }
         let context = self.context(&config, &listeners, only, session.clone(), clock);
         let runtime = serve::runtime().map_err(StartError::Threads)?;
         self.tasks.push(runtime.spawn(begin::tell_tracker(context.clone())));

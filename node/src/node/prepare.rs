@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shoal_core::{config::METAINFO_LEN_MAX, ids::InfoHash, metainfo::Metainfo};
+use shoal_core::{config::METAINFO_LEN_MAX, ids::InfoHash, magnet::Magnet, metainfo::Metainfo};
 
 use super::StartError;
 use crate::{
@@ -24,6 +24,7 @@ pub(super) struct Prepared {
     pub(super) config: NodeConfig,
     pub(super) only: Option<BTreeSet<InfoHash>>,
     pub(super) torrents: Vec<TorrentFile>,
+    pub(super) magnets: Vec<Magnet>,
     pub(super) seeds: Vec<(TorrentFile, PathBuf)>,
     pub(super) policy: Option<NamedPolicy>,
 }
@@ -55,6 +56,7 @@ impl Prepared {
         let only = config.tracker.as_ref().map(|tracker| read_only(&tracker.only)).transpose()?;
         let peer = config.peer.as_ref();
         let torrents = peer.map_or_else(|| Ok(Vec::new()), read_torrents)?;
+        let magnets = peer.map_or_else(|| Ok(Vec::new()), read_magnets)?;
         let seeds = peer.map_or_else(|| Ok(Vec::new()), read_seeds)?;
         let policy = peer.map(read_policy).transpose()?.flatten();
         make_state_dir(&config.state_dir)?;
@@ -64,7 +66,7 @@ impl Prepared {
         if let Some(path) = &config.ready_file {
             remove_stale(path)?;
         }
-        Ok(Self { config, only: only.flatten(), torrents, seeds, policy })
+        Ok(Self { config, only: only.flatten(), torrents, magnets, seeds, policy })
     }
 }
 
@@ -125,7 +127,18 @@ fn read_only(paths: &[PathBuf]) -> Result<Option<BTreeSet<InfoHash>>, StartError
 }
 
 fn read_torrents(peer: &PeerConfig) -> Result<Vec<TorrentFile>, StartError> {
-    peer.torrent.iter().map(|path| read_torrent("--torrent", path)).collect()
+    let files = peer.torrent.iter().filter(|path| link(path).is_none());
+    files.map(|path| read_torrent("--torrent", path)).collect()
+}
+
+fn read_magnets(peer: &PeerConfig) -> Result<Vec<Magnet>, StartError> {
+    let links = peer.torrent.iter().filter_map(|path| link(path));
+    links.map(|text| Magnet::parse(text).map_err(StartError::Magnet)).collect()
+}
+
+/// The magnet link that stands in the place of a file.
+fn link(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| Magnet::is_meant(text))
 }
 
 fn read_seeds(peer: &PeerConfig) -> Result<Vec<(TorrentFile, PathBuf)>, StartError> {

@@ -10,18 +10,20 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use shoal::v1 as api;
 use shoal_core::{
     ids::{InfoHash, TorrentId},
     session::{
         Session,
-        command::{Command, Done},
-        view::TorrentView,
+        command::{Command, CommandError, Done},
+        view::{QuestView, TorrentView},
     },
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, transport::server::UdsConnectInfo};
 
 use super::{
+    message,
     roots::{ShareRoots, Via},
     select,
     status::{Reason, Refusal},
@@ -125,6 +127,19 @@ impl Context {
         self.look(selector, |_, view| Ok(view)).await
     }
 
+    /// The torrent or the magnet link that `selector` means.
+    pub(super) async fn find(&self, selector: String) -> Result<Known, Refusal> {
+        self.peer_role()?.query(move |session| find(session, &selector)).await?
+    }
+
+    /// How a torrent or a magnet link stands, as callers see it.
+    pub(super) async fn message(&self, known: &Known) -> Result<api::Torrent, Refusal> {
+        match known {
+            Known::Torrent(view) => Ok(message::torrent(view, self.location(view.id).await?)),
+            Known::Quest(view) => Ok(message::quest(view)),
+        }
+    }
+
     /// The torrent that `selector` means, and our address in it.
     pub(super) async fn torrent_and_self(
         &self,
@@ -164,16 +179,62 @@ impl Context {
     }
 }
 
+/// What a selector may mean.
+pub(super) enum Known {
+    /// A torrent.
+    Torrent(Box<TorrentView>),
+    /// A magnet link whose metadata is looked for.
+    Quest(QuestView),
+}
+
+impl Known {
+    /// Everything there is, in order of name, then info hash.
+    pub(super) fn all(session: &Session) -> Vec<Self> {
+        let torrents = session.torrents().into_iter().map(|view| Self::Torrent(Box::new(view)));
+        let mut all: Vec<_> =
+            torrents.chain(session.quests().into_iter().map(Self::Quest)).collect();
+        all.sort_by(|a, b| a.key().cmp(&b.key()));
+        all
+    }
+
+    /// Its name and its info hash.
+    pub(super) fn key(&self) -> (&str, InfoHash) {
+        match self {
+            Self::Torrent(view) => (&view.metainfo.name, view.metainfo.info_hash),
+            Self::Quest(view) => (&view.name, view.info_hash),
+        }
+    }
+
+    /// Its info hash.
+    pub(super) fn info_hash(&self) -> InfoHash {
+        self.key().1
+    }
+
+    /// Its handle.
+    pub(super) fn id(&self) -> TorrentId {
+        match self {
+            Self::Torrent(view) => view.id,
+            Self::Quest(view) => view.id,
+        }
+    }
+}
+
 /// What a selector means in this session.
-pub(super) fn torrent(session: &Session, selector: &str) -> Result<TorrentView, Refusal> {
+pub(super) fn find(session: &Session, selector: &str) -> Result<Known, Refusal> {
     if let Ok(hash) = selector.parse::<InfoHash>()
         && let Some(view) = session.by_hash(&hash).and_then(|id| session.torrent(id))
     {
-        return Ok(view);
+        return Ok(Known::Torrent(Box::new(view)));
     }
-    select::pick(selector, session.torrents(), |view| {
-        (&view.metainfo.name, view.metainfo.info_hash)
-    })
+    select::pick(selector, Known::all(session), Known::key)
+}
+
+/// The torrent that a selector means: none where only a magnet link is known of it.
+pub(super) fn torrent(session: &Session, selector: &str) -> Result<TorrentView, Refusal> {
+    match find(session, selector)? {
+        Known::Torrent(view) => Ok(*view),
+        Known::Quest(view) => Err(CommandError::MetadataMissing(view.name).into()),
+    }
 }
 
 /// Our address as others in the torrent know it: the advertised one, else the one that the tracker

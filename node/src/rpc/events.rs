@@ -10,10 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
-    context::Context,
+    context::{Context, Known},
     field::address,
     follow::{REPLIES_MAX, Replies},
-    message::{job, timestamp, torrent},
+    message::{job, quest, timestamp, torrent},
     page,
     status::{Reason, Refusal},
     tracker,
@@ -74,7 +74,7 @@ async fn filter(this: &Context, request: &api::WatchEventsRequest) -> Result<Fil
     let torrent = match (request.torrent.as_str(), &this.tracker, &this.session) {
         ("", _, _) => None,
         (selector, Some(tracker), None) => Some(tracker::select(tracker, selector)?),
-        (selector, _, _) => Some(this.torrent(selector.to_owned()).await?.metainfo.info_hash),
+        (selector, _, _) => Some(this.find(selector.to_owned()).await?.info_hash()),
     };
     Ok(Filter { torrent, kinds: request.kinds.iter().copied().collect() })
 }
@@ -97,13 +97,13 @@ async fn snapshot(this: &Context, only: Option<InfoHash>) -> Result<(u64, api::S
         return Ok((this.events.revision(), api::Snapshot::default()));
     };
     let events = this.events.clone();
-    let look = move |session: &Session| (events.revision(), session.torrents(), session.jobs());
+    let look = move |session: &Session| (events.revision(), Known::all(session), session.jobs());
     let (revision, torrents, jobs) = session.query(look).await?;
     let wanted = |hash: Option<InfoHash>| only.is_none() || only == hash;
-    let torrents = torrents.iter().filter(|view| wanted(Some(view.metainfo.info_hash)));
+    let torrents = torrents.iter().filter(|known| wanted(Some(known.info_hash())));
     let mut messages = Vec::new();
-    for view in torrents.take(SNAPSHOT_MAX) {
-        messages.push(torrent(view, this.location(view.id).await?));
+    for known in torrents.take(SNAPSHOT_MAX) {
+        messages.push(this.message(known).await?);
     }
     let now = session.facts().clock.now();
     let jobs = jobs.iter().filter(|view| view.ended.is_none() && wanted(view.info_hash));
@@ -185,6 +185,7 @@ async fn event_message(this: &Context, event: &NodeEvent) -> api::Event {
             let location = this.location(view.id).await.unwrap_or_default();
             Some(Message::Torrent(torrent(view, location)))
         }
+        Detail::Quest(view) => Some(Message::Torrent(quest(view))),
         Detail::Chunks(change) => Some(Message::Chunks(chunks(change))),
         Detail::Peer(news) => Some(Message::Peer(api::PeerChange {
             peer: Some(address(news.addr)),

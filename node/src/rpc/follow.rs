@@ -50,6 +50,7 @@ pub(super) fn job_of(done: &Done) -> Result<(JobId, bool), Refusal> {
         Done::Job { job, joined } => Ok((*job, *joined)),
         Done::Ok
         | Done::Added(_)
+        | Done::Seeking { .. }
         | Done::Announced { .. }
         | Done::Quit { .. }
         | Done::Connected { .. }

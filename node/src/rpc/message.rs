@@ -12,8 +12,8 @@ use shoal_core::{
     metainfo::{FileKind, Metainfo},
     policy::Labels,
     session::view::{
-        ConnView, JobKind, JobView, PeerSetView, PieceState, ServedBy, TorrentState, TorrentView,
-        WebSeedView,
+        ConnView, JobKind, JobView, PeerSetView, PieceState, QuestView, ServedBy, TorrentState,
+        TorrentView, WebSeedView,
     },
     time::Timestamp,
     torrent::book::Source,
@@ -50,6 +50,28 @@ pub(super) fn torrent(view: &TorrentView, location: String) -> v1::Torrent {
         wanted_bytes: view.wanted_bytes,
         wanted_done_bytes: view.wanted_done_bytes,
         wanted_files: count(view.selection.regular(metainfo).count()),
+        metadata_pieces: 0,
+        metadata_pieces_have: 0,
+    }
+}
+
+/// A magnet link whose metadata is looked for: a torrent of which little is known.
+pub(super) fn quest(view: &QuestView) -> v1::Torrent {
+    let state = match view.failed {
+        Some(_) => v1::TorrentState::Error,
+        None => v1::TorrentState::Metadata,
+    };
+    let error = view.failed.as_ref().or(view.tracker_error.as_ref());
+    v1::Torrent {
+        info_hash: view.info_hash.to_string(),
+        name: view.name.clone(),
+        state: state.into(),
+        peers: count(view.peers),
+        tracker_connected: view.tracker_connected,
+        error: error.cloned().unwrap_or_default(),
+        metadata_pieces: view.pieces,
+        metadata_pieces_have: view.pieces_have,
+        ..v1::Torrent::default()
     }
 }
 

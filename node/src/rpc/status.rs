@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use shoal_core::{
+    magnet::MagnetError,
     metainfo::{
         MetainfoError,
         names::{UnknownChunk, UnknownFile},
@@ -92,6 +93,10 @@ reasons! {
     TrackerRefused "TRACKER_REFUSED" FailedPrecondition,
     /// connect_tracker comes first.
     TrackerNotConnected "TRACKER_NOT_CONNECTED" FailedPrecondition,
+    /// All that is known of the torrent is a magnet link; its metadata is still being fetched.
+    MetadataMissing "METADATA_MISSING" FailedPrecondition,
+    /// Too many magnet links at once. `limit`.
+    TooManyMagnets "TOO_MANY_MAGNETS" ResourceExhausted,
     /// The torrent is paused.
     Paused "PAUSED" FailedPrecondition,
     /// The torrent was quit.
@@ -264,6 +269,9 @@ impl From<CommandError> for Refusal {
                 said(Reason::TrackerRefused).with("tracker", url).with("cause", reason)
             }
             E::TrackerNotConnected => said(Reason::TrackerNotConnected),
+            E::MetadataMissing(_) => said(Reason::MetadataMissing),
+            E::NoSource => Self::field("magnet", message),
+            E::TooManyQuests(limit) => said(Reason::TooManyMagnets).with("limit", limit),
             E::Paused => said(Reason::Paused),
             E::HasQuit => said(Reason::HasQuit),
             E::InError(cause) => said(Reason::InError).with("cause", cause),
@@ -317,6 +325,19 @@ impl From<MetainfoError> for Refusal {
             | MetainfoError::TooManyWebSeeds(_) => Reason::BadMetainfo,
         };
         Self::new(reason, error.to_string())
+    }
+}
+
+impl From<MagnetError> for Refusal {
+    fn from(error: MagnetError) -> Self {
+        match error {
+            MagnetError::V2Only => MetainfoError::V2Only.into(),
+            MagnetError::NoMagnet
+            | MagnetError::TooLong(_)
+            | MagnetError::NoTopic
+            | MagnetError::Hash(_)
+            | MagnetError::TwoTopics(..) => Self::field("magnet", error.to_string()),
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 mod wanted;
 
-use std::{fs, io::Read as _, path::PathBuf};
+use std::{fs, io::Read as _, net::SocketAddr, path::PathBuf};
 
 use shoal::v1::{self as api, torrent_service_server::TorrentService};
 use shoal_core::{
     bitfield::Bitfield,
-    config::{COMMENT_LEN_MAX, METAINFO_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN},
+    config::{COMMENT_LEN_MAX, GIVEN_PEERS_MAX, METAINFO_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN},
     ids::TorrentId,
+    magnet::Magnet,
     metainfo::{MetainfoError, create::Pad},
-    session::{Session, command::Command, view::TorrentView},
+    session::{Session, command::Command},
 };
 use tokio::{
     sync::mpsc,
@@ -20,9 +21,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    context::{Context, owned, via},
+    context::{Context, Known, owned, via},
+    field,
     follow::{PROGRESS_INTERVAL, REPLIES_MAX, Replies, ending_refusal, follow, job_of},
-    message::{file, progress, regular_files, tiers, torrent, web_seed},
+    message::{file, progress, quest, regular_files, tiers, torrent, web_seed},
     page::{self, List},
     roots::{ShareRoots, Via},
     status::{Reason, Refusal},
@@ -121,23 +123,28 @@ impl TorrentService for Context {
             if request.torrent.is_empty() {
                 return Err(Refusal::field("torrent", "is empty; removing asks for a name"));
             }
-            let view = this.torrent(request.torrent).await?;
+            let known = this.find(request.torrent).await?;
             let delete_data = request.delete_data;
-            this.command(Command::Remove { torrent: view.id, delete_data }).await?;
+            this.command(Command::Remove { torrent: known.id(), delete_data }).await?;
+            let (name, info_hash) = known.key();
             Ok(Response::new(api::RemoveTorrentResponse {
-                info_hash: view.metainfo.info_hash.to_string(),
-                name: view.metainfo.name.clone(),
+                info_hash: info_hash.to_string(),
+                name: name.to_owned(),
             }))
         })
         .await
     }
 }
 
-/// A torrent as it stands, with its place.
+/// A torrent or a magnet link as it stands, with its place.
 pub(super) async fn described(this: &Context, id: TorrentId) -> Result<api::Torrent, Refusal> {
-    let view = this.peer_role()?.query(move |session| session.torrent(id)).await?;
-    let view = view.ok_or_else(|| Refusal::new(Reason::UnknownTorrent, "no such torrent"))?;
-    Ok(torrent(&view, this.location(id).await?))
+    let look = move |session: &Session| {
+        let view = session.torrent(id).map(|view| Known::Torrent(Box::new(view)));
+        view.or_else(|| session.quest(id).map(Known::Quest))
+    };
+    let known = this.peer_role()?.query(look).await?;
+    let known = known.ok_or_else(|| Refusal::new(Reason::UnknownTorrent, "no such torrent"))?;
+    this.message(&known).await
 }
 
 async fn change(
@@ -164,12 +171,15 @@ async fn list(
             Some((name.to_owned(), hash.parse().map_err(|_| TORRENTS.bad_token())?))
         }
     };
-    let key = |view: &TorrentView| (view.metainfo.name.clone(), view.metainfo.info_hash);
-    let views = session.query(Session::torrents).await?;
-    let mut rest = views.iter().filter(|view| after.as_ref().is_none_or(|last| key(view) > *last));
+    let all = session.query(Known::all).await?;
+    let is_later = |known: &&Known| match &after {
+        Some((name, hash)) => known.key() > (name.as_str(), *hash),
+        None => true,
+    };
+    let mut rest = all.iter().filter(is_later);
     let mut messages = Vec::new();
-    for view in rest.by_ref().take(size) {
-        messages.push(torrent(view, this.location(view.id).await?));
+    for known in rest.by_ref().take(size) {
+        messages.push(this.message(known).await?);
     }
     let more = rest.next().is_some();
     let mut fitting = messages.into_iter().peekable();
@@ -188,8 +198,18 @@ async fn get(
     request: api::GetTorrentRequest,
 ) -> Result<api::GetTorrentResponse, Refusal> {
     let (size, offset) = (page::size(request.page_size)?, FILES.offset(&request.page_token)?);
-    let look = |session: &Session, view: TorrentView| Ok((session.have(view.id).cloned(), view));
-    let (have, view) = this.look(request.torrent, look).await?;
+    let view = match this.find(request.torrent).await? {
+        Known::Torrent(view) => view,
+        Known::Quest(view) => {
+            return Ok(api::GetTorrentResponse {
+                torrent: Some(quest(&view)),
+                trackers: tiers(&view.trackers),
+                ..api::GetTorrentResponse::default()
+            });
+        }
+    };
+    let id = view.id;
+    let have = this.peer_role()?.query(move |session| session.have(id).cloned()).await?;
     let place = this.peer_role()?.torrent_place(view.id).await?;
     let metainfo = &view.metainfo;
     let have = have.unwrap_or_else(|| Bitfield::new(metainfo.piece_count() as usize));
@@ -239,8 +259,22 @@ async fn add(
     use api::add_torrent_request::Source;
     let session = this.peer_role()?;
     let roots = this.roots.clone();
+    let peers = given_peers(request.peers)?;
     let metainfo = match request.source {
-        None => return Err(Refusal::field("source", "is missing: metainfo or metainfo_path")),
+        None => {
+            let fault = "is missing: metainfo, metainfo_path or magnet";
+            return Err(Refusal::field("source", fault));
+        }
+        Some(Source::Magnet(_)) if !request.seed_path.is_empty() => {
+            return Err(Refusal::field("seed_path", "needs a metainfo file, not a magnet link"));
+        }
+        Some(Source::Magnet(link)) => {
+            let mut magnet = Magnet::parse(&link)?;
+            magnet.peers.extend(peers);
+            let added = session.add_magnet(magnet).await?;
+            let torrent = described(this, added.id).await?;
+            return Ok(api::AddTorrentResponse { torrent: Some(torrent), already: added.already });
+        }
         Some(Source::Metainfo(bytes)) if bytes.len() as u64 > METAINFO_LEN_MAX => {
             return Err(MetainfoError::TooLarge(bytes.len() as u64).into());
         }
@@ -256,8 +290,19 @@ async fn add(
         path => AddSource::Seed(blocking(move || roots.resolve("seed_path", &path, via)).await?),
     };
     let added = session.add_torrent(AddTorrent { metainfo, source }).await?;
+    if !peers.is_empty() {
+        this.command(Command::LearnPeers(added.id, peers)).await?;
+    }
     let torrent = described(this, added.id).await?;
     Ok(api::AddTorrentResponse { torrent: Some(torrent), already: added.already })
+}
+
+fn given_peers(peers: Vec<api::PeerAddress>) -> Result<Vec<SocketAddr>, Refusal> {
+    if peers.len() > GIVEN_PEERS_MAX {
+        let fault = format!("{} addresses, above {GIVEN_PEERS_MAX}", peers.len());
+        return Err(Refusal::field("peers", fault));
+    }
+    peers.into_iter().map(|peer| field::peer(Some(peer))).collect()
 }
 
 fn read_metainfo(roots: &ShareRoots, path: &str, via: Via) -> Result<Vec<u8>, Refusal> {

@@ -143,6 +143,7 @@ impl Shell {
     pub(super) fn answer_add(&mut self, reply: AddReply, result: Result<Added, AddError>) {
         match reply {
             AddReply::Caller(reply) => drop(reply.send(result)),
+            AddReply::Quest(quest) => self.on_quest_result(quest, result),
             AddReply::Creation(end) => self.end_creation(*end, result),
         }
     }

@@ -15,7 +15,7 @@ use shoal_core::{
     ids::{InfoHash, PieceIndex, TorrentId},
     session::{
         notice::PeerNews,
-        view::{JobView, TorrentView},
+        view::{JobView, QuestView, TorrentView},
     },
 };
 use tokio::sync::watch;
@@ -91,6 +91,8 @@ pub enum Detail {
     None,
     /// The torrent as it stands.
     Torrent(Box<TorrentView>),
+    /// The magnet link as it stands.
+    Quest(Box<QuestView>),
     /// Pieces that changed since the last such event of the torrent.
     Chunks(ChunkChange),
     /// The peer.

@@ -196,7 +196,7 @@ impl Shell {
     /// Pieces are gone: a sync failed before they were committed.
     pub(super) fn on_lost(&mut self, torrent: TorrentId, pieces: Vec<PieceIndex>, cause: String) {
         if let Some(known) = self.torrents.get(&torrent) {
-            pieces.iter().for_each(|&piece| known.swarm.served.clear(piece));
+            pieces.iter().for_each(|&piece| known.served.clear(piece));
         }
         self.feed(Event::PiecesLost { torrent, pieces, cause });
     }

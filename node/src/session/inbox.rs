@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use shoal_core::{
     ids::{InfoHash, JobId, PieceIndex, TorrentId},
+    magnet::Magnet,
     metainfo::Metainfo,
     session::{
         Event, Session,
@@ -44,6 +45,8 @@ pub(super) enum Input {
     Query(Box<dyn FnOnce(&Session) + Send>),
     /// A torrent to be added.
     Add { add: AddTorrent, reply: Reply<Result<Added, AddError>> },
+    /// A magnet link whose metadata is to be found.
+    AddMagnet { magnet: Box<Magnet>, reply: Reply<Result<Added, AddError>> },
     /// A torrent to be made.
     Create { create: Box<CreateTorrent>, reply: Reply<Result<Creation, CreateError>> },
     /// A policy to be put in force.
@@ -115,6 +118,8 @@ pub(super) struct Parsed {
 pub(super) enum AddReply {
     /// A caller.
     Caller(Reply<Result<Added, AddError>>),
+    /// A quest that found its metadata.
+    Quest(TorrentId),
     /// A creation, whose last step it is.
     Creation(Box<CreationEnd>),
 }

@@ -9,6 +9,7 @@
 //! | `perform` | carrying out actions |
 //! | `adding`, `opening` | torrents coming and going |
 //! | `file_globs` | which files of a torrent patterns mean |
+//! | `magnets` | magnet links: kept, followed, made torrents |
 //! | `creation` | torrents being made |
 //! | `fetching` | the buffers of pieces being fetched |
 //! | `disk_rooms`, `piece_work` | the disk threads, and their work on pieces |
@@ -30,6 +31,7 @@ pub mod handle;
 mod housekeeping;
 mod inbox;
 pub mod job_watch;
+pub mod magnets;
 mod notices;
 mod opening;
 mod perform;

@@ -29,6 +29,9 @@ impl Shell {
             Notice::TorrentRemoved { torrent, delete_data } => {
                 self.on_torrent_removed(torrent, delete_data);
             }
+            Notice::QuestBegan(id) => self.on_quest_began(id),
+            Notice::QuestFailed { quest, cause } => self.on_quest_failed(quest, &cause),
+            Notice::QuestEnded { quest, found } => self.on_quest_ended(quest, found),
             Notice::PieceHave { torrent, piece } => self.on_piece(torrent, piece, Change::Had),
             Notice::PieceLost { torrent, piece } => self.on_piece(torrent, piece, Change::Lost),
             Notice::PeerConnected(news) => self.tell_peer("connected", news),
@@ -174,11 +177,11 @@ impl Shell {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         match change {
             Change::Had => {
-                torrent.swarm.served.set(piece);
+                torrent.served.set(piece);
                 torrent.chunks.came(piece);
             }
             Change::Lost => {
-                torrent.swarm.served.clear(piece);
+                torrent.served.clear(piece);
                 torrent.chunks.went(piece);
                 // The database may still say that it is had.
                 self.mark_uncommitted(id, 0);
@@ -268,7 +271,8 @@ impl Shell {
     }
 
     fn info_hash(&self, id: TorrentId) -> Option<InfoHash> {
-        self.torrents.get(&id).map(|torrent| torrent.info_hash)
+        let of_torrent = self.torrents.get(&id).map(|torrent| torrent.info_hash);
+        of_torrent.or_else(|| self.quests.get(&id).map(|quest| quest.info_hash))
     }
 
     fn hash_text(&self, id: TorrentId) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Never here: why.
 
+use std::sync::Arc;
+
 use shoal_core::{
     ids::{AnnounceId, ConnId, PieceIndex, TorrentId},
     session::{
@@ -19,16 +21,15 @@ use super::{
 };
 use crate::{
     disk::{CommitError, DiskError, MergeError, TorrentStore},
-    net::{ExtentBuffer, NetEvent},
+    net::{ExtentBuffer, NetEvent, Swarm},
     webseed::Target,
 };
 
 impl Shell {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
-            Action::Dial { conn, torrent, addr, info_hash: _ } => match self.torrents.get(&torrent)
-            {
-                Some(known) => self.net.dial(conn, known.swarm.clone(), addr),
+            Action::Dial { conn, torrent, addr, info_hash: _ } => match self.swarm(torrent) {
+                Some(swarm) => self.net.dial(conn, swarm, addr),
                 None => {
                     let cause = "the torrent is gone".to_owned();
                     self.later(Event::DialFailed { conn, cause });
@@ -36,8 +37,8 @@ impl Shell {
             },
             Action::OpenWebSeed { conn, torrent, url } => self.open_web_seed(conn, torrent, url),
             Action::Accept { conn, torrent } => {
-                if let Some(known) = self.torrents.get(&torrent) {
-                    self.net.accept(conn, known.swarm.clone());
+                if let Some(swarm) = self.swarm(torrent) {
+                    self.net.accept(conn, swarm);
                 }
             }
             Action::Send { conn, message } => self.net.send(conn, message),
@@ -65,6 +66,7 @@ impl Shell {
                     discovery.announce(info_hashes, port);
                 }
             }
+            Action::MetadataFound { quest, info_bytes } => self.on_found(quest, &info_bytes),
             Action::Consult(consultation) => {
                 if let Err(answer) = self.policies.host.consult(consultation) {
                     self.later(Event::PolicyAnswered(answer));
@@ -85,6 +87,12 @@ impl Shell {
             }
             None => self.later(Event::Closed { conn, cause: CloseCause::TorrentStopped }),
         }
+    }
+
+    /// The swarm of a torrent, or of a quest.
+    fn swarm(&self, id: TorrentId) -> Option<Arc<Swarm>> {
+        let of_torrent = self.torrents.get(&id).map(|torrent| &torrent.swarm);
+        of_torrent.or_else(|| self.quests.get(&id).map(|quest| &quest.swarm)).cloned()
     }
 
     fn grant(&mut self, conn: ConnId, lease: Lease) {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use shoal_core::{
     ids::{AnnounceId, CommandId, InfoHash, TorrentId},
+    magnet::Magnet,
     session::{
         Action, Event, Session,
         command::{Command, CommandError, Done},
@@ -25,6 +26,7 @@ use super::{
     housekeeping::Chores,
     inbox::{AddReply, DiskNews, Inbox, Input, Parsed, Reply},
     job_watch::JobWatches,
+    magnets::Quest,
     opening::{Folders, OpenedTorrent},
     policy::Policies,
     shutdown::ShutdownReport,
@@ -64,6 +66,7 @@ pub(super) struct Shell {
     pub(super) events: EventHub,
     pub(super) jobs: JobWatches,
     pub(super) torrents: BTreeMap<TorrentId, Torrent>,
+    pub(super) quests: BTreeMap<TorrentId, Quest>,
     pub(super) fetching: Fetching,
     pub(super) waiting: Waiting,
     pub(super) creations: Creations,
@@ -123,6 +126,8 @@ pub(super) enum ReplyTo {
     Remover(InfoHash, Reply<Result<Done, CommandError>>),
     /// An addition of this torrent.
     Add(InfoHash, AddReply),
+    /// A magnet link that is to be kept.
+    Magnet(Box<Magnet>, Reply<Result<Added, AddError>>),
     /// A creation that waits for its job.
     Create(Box<super::creation::Wanted>),
     /// The end.
@@ -204,7 +209,11 @@ impl Shell {
                 self.waiting.next_own += 1;
                 CommandId(OWN_COMMANDS + self.waiting.next_own)
             }
-            ReplyTo::Caller(_) | ReplyTo::Remover(..) | ReplyTo::Add(..) | ReplyTo::Create(_) => {
+            ReplyTo::Caller(_)
+            | ReplyTo::Remover(..)
+            | ReplyTo::Add(..)
+            | ReplyTo::Magnet(..)
+            | ReplyTo::Create(_) => {
                 self.waiting.next_command += 1;
                 CommandId(self.waiting.next_command)
             }
@@ -222,6 +231,7 @@ impl Shell {
                 self.waiting.removed.push((info_hash, reply, result));
             }
             ReplyTo::Add(info_hash, reply) => self.on_added(info_hash, reply, result),
+            ReplyTo::Magnet(magnet, reply) => self.on_magnet(*magnet, reply, result),
             ReplyTo::Create(wanted) => self.on_creation_job(*wanted, result),
             ReplyTo::Shutdown => {
                 if let Some(stopping) = &mut self.stopping {
@@ -241,6 +251,7 @@ impl Shell {
             Input::Command { command, reply } => self.on_command(*command, reply),
             Input::Query(look) => look(&self.session),
             Input::Add { add, reply } => self.begin_add(add, AddReply::Caller(reply)),
+            Input::AddMagnet { magnet, reply } => self.add_magnet(magnet, reply),
             Input::Create { create, reply } => self.begin_creation(*create, reply),
             Input::SetPolicy { set, reply } => self.set_policy(*set, Some(reply)),
             Input::ResetPolicy { scope, reply } => self.reset_policy(scope, reply),

@@ -12,8 +12,9 @@ use std::{
 use shoal_core::{
     config::Config,
     ids::PeerId,
+    magnet::Magnet,
     policy::Labels,
-    session::{Event, Identity, Session},
+    session::{Event, Identity, Session, command::Command},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ use super::{
     housekeeping::Chores,
     inbox::{INBOX_LEN, Inbox, Input},
     job_watch::JobWatches,
+    magnets,
     opening::{self, Folders},
     policy::{self, Policies},
     run::{ReplyTo, Rooms, Shell, Waiting},
@@ -161,6 +163,9 @@ pub(super) async fn start_with(
             }
         }
     }
+    for magnet in opened.magnets {
+        shell.issue(Command::AddMagnet(Box::new(magnet)), ReplyTo::Nobody);
+    }
     for policy in opened.policies {
         shell.set_policy(policy, None);
     }
@@ -181,6 +186,7 @@ struct AtStart {
     store: Store,
     peer_id: PeerId,
     torrents: Vec<(shoal_core::ids::InfoHash, Result<opening::OpenedTorrent, String>)>,
+    magnets: Vec<Magnet>,
     policies: Vec<SetPolicy>,
 }
 
@@ -194,8 +200,9 @@ fn open(state_dir: &Path, folders: &Folders) -> Result<AtStart, StartError> {
     peer_id[..8].copy_from_slice(&PeerId::PREFIX);
     peer_id[8..].copy_from_slice(&store.peer_id_seed()?);
     let torrents = opening::restore(&store);
+    let magnets = magnets::kept(&store);
     let policies = policy::kept(&store);
-    Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, policies })
+    Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, magnets, policies })
 }
 
 fn build(
@@ -269,6 +276,7 @@ fn build(
         events: EventHub::new(epoch),
         jobs: JobWatches::default(),
         torrents: std::collections::BTreeMap::new(),
+        quests: std::collections::BTreeMap::new(),
         fetching: Fetching::new(budget),
         waiting: Waiting::default(),
         creations: Creations::default(),

@@ -17,7 +17,7 @@ use shoal_core::{
 
 use crate::{
     disk::{self, DiskError, TorrentStore},
-    net::{BlockSource, HaveMap, Source, SourceError, Swarm},
+    net::{BlockSource, Content, HaveMap, Source, SourceError, Swarm},
 };
 
 /// A torrent of the shell.
@@ -26,6 +26,8 @@ pub(super) struct Torrent {
     pub(super) metainfo: Arc<Metainfo>,
     pub(super) store: TorrentStore,
     pub(super) swarm: Arc<Swarm>,
+    /// The pieces that its swarm serves.
+    pub(super) served: Arc<HaveMap>,
     /// A copy is with every disk job of the torrent: alone, nobody uses its data.
     pub(super) alive: Arc<()>,
     /// Ends its background checks.
@@ -71,12 +73,16 @@ impl Torrent {
         resume: Resume,
         totals: (u64, u64),
     ) -> Self {
+        let served = Arc::new(served);
+        let content = Content {
+            metainfo: metainfo.clone(),
+            served: served.clone(),
+            source: Arc::new(OnDisk(store.clone())),
+        };
         let swarm = Arc::new(Swarm {
             torrent: id,
             info_hash: metainfo.info_hash,
-            metainfo: metainfo.clone(),
-            served: Arc::new(served),
-            source: Arc::new(OnDisk(store.clone())),
+            content: Some(content),
             limits: Arc::default(),
         });
         Self {
@@ -84,6 +90,7 @@ impl Torrent {
             metainfo,
             store,
             swarm,
+            served,
             alive: Arc::new(()),
             stop: Arc::default(),
             uncommitted: false,
@@ -103,7 +110,7 @@ impl Torrent {
     pub(super) fn withdraw(&self, file: usize) -> Vec<PieceIndex> {
         let Some(entry) = self.metainfo.files.get(file) else { return Vec::new() };
         let pieces = self.metainfo.layout().pieces_of(entry.offset, entry.len);
-        let served = &self.swarm.served;
+        let served = &self.served;
         pieces
             .map(PieceIndex)
             .filter(|&piece| {

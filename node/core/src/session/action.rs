@@ -21,7 +21,7 @@ pub enum Action {
     Dial {
         /// Its id from now on.
         conn: ConnId,
-        /// The torrent.
+        /// The torrent, or the quest.
         torrent: TorrentId,
         /// Its info hash.
         info_hash: InfoHash,
@@ -42,7 +42,7 @@ pub enum Action {
     Accept {
         /// Which.
         conn: ConnId,
-        /// The torrent.
+        /// The torrent, or the quest.
         torrent: TorrentId,
     },
     /// Send a message.
@@ -135,6 +135,15 @@ pub enum Action {
         info_hashes: Vec<InfoHash>,
         /// Where we accept connections.
         port: u16,
+    },
+    /// The metadata of a magnet link is here and right: take its torrent in
+    /// ([`Command::Add`](super::command::Command::Add)), which ends the quest, or report
+    /// `MetadataRefused`.
+    MetadataFound {
+        /// Of which quest.
+        quest: TorrentId,
+        /// The info dictionary.
+        info_bytes: Vec<u8>,
     },
     /// Ask the policy. Answered by `PolicyAnswered`.
     Consult(Box<Consultation>),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Peers asked for in an announce; trackers give fewer as they like.
-const NUMWANT: u32 = 200;
+pub(super) const NUMWANT: u32 = 200;
 
 impl Session {
     /// Makes the announce that is due in a torrent, if any, and sets the timer for the next.
@@ -80,8 +80,11 @@ impl Session {
         result: Result<AnnounceReply, AnnounceFailure>,
         out: &mut Vec<Action>,
     ) {
-        let timer = self.torrents.keys().copied().map(|id| Timer::AnnounceDeadline(id, announce));
-        let Some(timer) = timer.into_iter().find(|timer| self.timers.is_set(*timer)) else {
+        let ids = self.torrents.keys().chain(self.quests.keys()).copied();
+        let timer = ids.map(|id| Timer::AnnounceDeadline(id, announce));
+        let Some(timer) =
+            timer.collect::<Vec<_>>().into_iter().find(|timer| self.timers.is_set(*timer))
+        else {
             return;
         };
         self.timers.clear(timer);
@@ -97,6 +100,9 @@ impl Session {
         result: Result<AnnounceReply, AnnounceFailure>,
         out: &mut Vec<Action>,
     ) {
+        if self.quests.contains_key(&id) {
+            return self.quest_announce_ended(id, announce, &result, out);
+        }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let url = torrent.announcing.url().unwrap_or_default().to_owned();
         let outcome = match &result {

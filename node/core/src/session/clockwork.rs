@@ -39,6 +39,7 @@ impl Session {
                     out.push(Action::Close { conn, cause: CloseCause::Io("timed out".to_owned()) });
                     self.on_dial_failed(conn, "timed out", out);
                 }
+                Timer::Metadata(quest) => self.on_metadata_timer(quest, out),
                 Timer::Introduction(conn) => self.introduced(conn, out),
                 Timer::Gossip(id) => self.gossip(id, out),
                 Timer::LocalAnnounce => self.announce_locally(out),
@@ -57,6 +58,7 @@ impl Session {
             state.tick(self.now);
             self.snub_if_silent(conn, out);
             self.tell_status_if_changed(conn, out);
+            self.next_metadata(conn, out);
         }
         for id in self.torrents.keys().copied().collect::<Vec<_>>() {
             let Some(torrent) = self.torrents.get_mut(&id) else { continue };
@@ -136,6 +138,10 @@ impl Session {
         for conn in self.conns.keys().copied().collect::<Vec<_>>() {
             self.close(conn, CloseCause::Shutdown, out);
         }
+        for id in self.quests.keys().copied().collect::<Vec<TorrentId>>() {
+            self.close_sources(id, &CloseCause::Shutdown, out);
+            self.quest_announce_due(id, out);
+        }
         let ids = self.torrents.keys().copied().collect::<Vec<TorrentId>>();
         for &id in &ids {
             self.announce_due(id, out);
@@ -148,9 +154,9 @@ impl Session {
         if self.leaving.is_none() {
             return;
         }
-        let waits =
-            self.torrents.values().any(|t| t.announcing.in_flight() || t.announcing.is_started());
-        if !waits {
+        let quests = self.quests.values().map(|quest| &quest.announcing);
+        let mut all = self.torrents.values().map(|torrent| &torrent.announcing).chain(quests);
+        if !all.any(|announcing| announcing.in_flight() || announcing.is_started()) {
             self.leave_now(out);
         }
     }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     ids::{InfoHash, JobId, PeerId, PieceIndex, TorrentId},
+    magnet::Magnet,
     metainfo::Metainfo,
     session::event::{MergeDone, Opened},
     torrent::selection::Selection,
@@ -23,6 +24,11 @@ pub enum Command {
         /// Which of its files are wanted.
         selection: Selection,
     },
+    /// Look for the metadata of a magnet link, and join the quest that does so already. One that
+    /// failed begins anew.
+    AddMagnet(Box<Magnet>),
+    /// Know these addresses of a torrent's, or a quest's, peers.
+    LearnPeers(TorrentId, Vec<SocketAddr>),
     /// `connect_tracker`.
     ConnectTracker(TorrentId),
     /// `get_peer_set`.
@@ -60,7 +66,7 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on after a pause or an error.
     Resume(TorrentId),
-    /// Forget a torrent.
+    /// Forget a torrent, or a quest.
     Remove {
         /// Which.
         torrent: TorrentId,
@@ -102,6 +108,13 @@ pub enum Done {
     Ok,
     /// The torrent was taken in.
     Added(TorrentId),
+    /// The metadata of a magnet link is looked for.
+    Seeking {
+        /// The quest, or the torrent where that is here.
+        id: TorrentId,
+        /// It was here already.
+        already: bool,
+    },
     /// The tracker answered and has our status.
     Announced {
         /// The tracker.
@@ -228,6 +241,18 @@ pub enum CommandError {
     /// The command needs a tracker connection.
     #[error("not connected to a tracker; run connect_tracker first")]
     TrackerNotConnected,
+    /// All that is known of the torrent is a magnet link.
+    #[error("the metadata of {0} is still being fetched; show tells how far it is")]
+    MetadataMissing(String),
+    /// A magnet link that leads nowhere.
+    #[error(
+        "the magnet link names no tracker (tr=) and no peer (x.pe=); add one to it, or give \
+         shoalctl torrent add a --peer IP:PORT"
+    )]
+    NoSource,
+    /// Too many magnet links.
+    #[error("the metadata of {0} magnet links is being fetched already; remove one first")]
+    TooManyQuests(usize),
     /// The torrent is paused.
     #[error("the torrent is paused; resume it first")]
     Paused,

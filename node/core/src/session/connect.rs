@@ -7,7 +7,9 @@ use super::{
     command::{CommandError, Done},
     fault::CloseCause,
     notice::{Notice, PeerNews},
-    notify, reply,
+    notify,
+    quest::Met,
+    reply,
     timers::Timer,
     web_seeds::LABEL,
 };
@@ -20,13 +22,12 @@ use crate::{
     torrent::{Condition, Torrent, book::Source},
     wire::{
         Message, Terms,
-        extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalOffer},
-        pex::PEX_ID,
+        extended::{ExtendedHandshake, Extension, HANDSHAKE_ID, ShoalOffer},
     },
 };
 
 /// How long a peer that ended a connection in order is left alone before it is dialled again.
-const REDIAL_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const REDIAL_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long `connect_peer` waits for a peer to say what it has.
 const INTRODUCTION: std::time::Duration = std::time::Duration::from_millis(500);
@@ -51,6 +52,9 @@ impl Session {
         terms: Terms,
         out: &mut Vec<Action>,
     ) {
+        if let Some(quest) = self.quest_of(&info_hash) {
+            return self.on_quest_incoming(quest, &Met { conn, addr, peer_id, terms }, out);
+        }
         let torrent = self.by_hash.get(&info_hash).copied();
         let open = |id: &TorrentId| self.leaving.is_none() && self.torrents[id].takes_part();
         let Some(id) = torrent.filter(open) else {
@@ -75,6 +79,9 @@ impl Session {
             return out.push(Action::Close { conn, cause: CloseCause::Operator });
         };
         let Dial { torrent: id, addr, origin, waiters } = dial;
+        if self.quests.contains_key(&id) {
+            return self.on_quest_dialled(id, &Met { conn, addr, peer_id, terms }, out);
+        }
         let arrival = Arrival { conn, torrent: id, addr, origin, peer_id, terms };
         if let Err(cause) = self.admit(id, peer_id, origin, out) {
             self.refused_dial(&arrival, &cause, waiters, out);
@@ -132,6 +139,10 @@ impl Session {
         let Some(dial) = self.end_dial(conn) else { return };
         let Dial { torrent: id, addr, waiters, .. } = dial;
         let beside = self.dials.values().any(|other| other.addr == addr);
+        if let Some(quest) = self.quests.get_mut(&id) {
+            quest.book.dial_failed(addr, conn, self.now);
+            self.dirty.insert(id);
+        }
         if let Some(torrent) = self.torrents.get_mut(&id) {
             if beside {
                 torrent.book.hold_up(addr, conn);
@@ -235,10 +246,19 @@ impl Session {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.terms.extended) else {
             return;
         };
-        let finished = self.torrents.get(&state.torrent).is_some_and(|t| t.is_finished());
+        let Some(torrent) = self.torrents.get(&state.torrent) else { return };
+        let finished = torrent.is_finished();
         let told = std::mem::replace(&mut state.told_upload_only, finished);
-        let (addr, id) = (state.addr, state.torrent);
-        let hello = self.our_handshake(addr, id, (finished || told).then_some(finished));
+        let addr = state.addr;
+        let mut extensions = vec![Extension::Shoal, Extension::Metadata];
+        extensions.extend(torrent.gossips().then_some(Extension::Pex));
+        let hello = ExtendedHandshake {
+            ids: Extension::offer(&extensions),
+            shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
+            upload_only: (finished || told).then_some(finished),
+            metadata_size: u32::try_from(torrent.metainfo.info_bytes.len()).ok(),
+            ..self.our_handshake(addr)
+        };
         let message = Message::Extended { id: HANDSHAKE_ID, payload: hello.encode() };
         out.push(Action::Send { conn, message });
     }
@@ -252,21 +272,14 @@ impl Session {
         }
     }
 
-    fn our_handshake(
-        &self,
-        addr: SocketAddr,
-        id: TorrentId,
-        upload_only: Option<bool>,
-    ) -> ExtendedHandshake {
+    /// What our extended handshake says whatever it is about.
+    pub(super) fn our_handshake(&self, addr: SocketAddr) -> ExtendedHandshake {
         ExtendedHandshake {
-            shoal_id: Some(SHOAL_ID),
-            pex_id: self.gossips(id).then_some(PEX_ID),
-            shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             port: Some(self.identity.listen_port),
             reqq: Some(self.config.requests_served_max),
             your_ip: Some(addr.ip()),
-            upload_only,
+            ..ExtendedHandshake::default()
         }
     }
 
@@ -288,6 +301,7 @@ impl Session {
 
     pub(super) fn on_closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut Vec<Action>) {
         self.parting.remove(&conn);
+        self.forget_source(conn, cause, out);
         if !self.web_seed_not_opened(conn, cause) {
             self.forget_conn(conn, cause, out);
         }
@@ -402,8 +416,8 @@ impl Session {
         let per_torrent = self.config.connections_per_torrent_max;
         let room = per_torrent.saturating_sub(torrent.peer_count() + dials);
         let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let total =
-            self.config.connections_max.saturating_sub(self.peer_count() + self.dials.len());
+        let taken = self.peer_count() + self.dials.len();
+        let total = self.config.connections_max.saturating_sub(taken);
         let due = torrent.book.due(self.now, room.min(half_open).min(total));
         for addr in due {
             self.dial(id, addr, Origin::Dialled, None, out);

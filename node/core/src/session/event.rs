@@ -183,6 +183,13 @@ pub enum Event {
     PolicyAnswered(Answer),
     /// A policy told how it wants pieces ordered and slots given.
     PolicyAdvised(Advice),
+    /// What [`Action::MetadataFound`](super::Action::MetadataFound) found makes no torrent here.
+    MetadataRefused {
+        /// Of which quest.
+        quest: TorrentId,
+        /// Why, for a person.
+        cause: String,
+    },
     /// A job that the shell runs by itself (a creation) got on.
     OutsideJob {
         /// Which.

@@ -13,14 +13,16 @@ use crate::{
     policy::ChunkFault,
     wire::{
         Consequence, Message, PeerFault,
-        extended::{ExtendedHandshake, HANDSHAKE_ID, SHOAL_ID, ShoalMessage},
+        extended::{ExtendedHandshake, Extension, HANDSHAKE_ID, ShoalMessage},
         fault::InvalidMessage,
-        pex::PEX_ID,
     },
 };
 
 impl Session {
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message, out: &mut Vec<Action>) {
+        if let Some(&quest) = self.quest_conns.get(&conn) {
+            return self.on_quest_message(quest, conn, message, out);
+        }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.last_heard = self.now;
         let heard = match message {
@@ -38,11 +40,15 @@ impl Session {
             Message::Extended { id: HANDSHAKE_ID, payload } => {
                 self.on_extended(conn, &payload, out)
             }
-            Message::Extended { id: SHOAL_ID, payload } => self.on_shoal(conn, &payload, out),
-            Message::Extended { id: PEX_ID, payload } => self.on_gossip(conn, &payload),
-            // Extensions that we did not offer, and what the connection handles by itself.
-            Message::Extended { .. }
-            | Message::Suggest(_)
+            Message::Extended { id, payload } => match Extension::of_id(id) {
+                Some(Extension::Shoal) => self.on_shoal(conn, &payload, out),
+                Some(Extension::Metadata) => self.on_metadata(conn, &payload, out),
+                Some(Extension::Pex) => self.on_gossip(conn, &payload),
+                // One that we do not speak.
+                None => Ok(()),
+            },
+            // What the connection handles by itself.
+            Message::Suggest(_)
             | Message::Reject(_)
             | Message::AllowedFast(_)
             | Message::KeepAlive
@@ -192,10 +198,12 @@ impl Session {
                 torrent.book.introduced(listen, conn, limit);
             }
         }
-        state.gossip.id = hello.pex_id.or(state.gossip.id);
+        let id_of = |extension| hello.ids.get(&extension).copied();
+        state.metadata.id = id_of(Extension::Metadata).or(state.metadata.id);
+        state.gossip.id = id_of(Extension::Pex).or(state.gossip.id);
         let torrent = state.torrent;
         self.stir_gossip(torrent);
-        let (Some(id), Some(offer)) = (hello.shoal_id, hello.shoal) else {
+        let (Some(id), Some(offer)) = (id_of(Extension::Shoal), hello.shoal) else {
             // Its handshake is judged: long requests that waited for that are rejected.
             self.serve(conn, out);
             self.introduced(conn, out);

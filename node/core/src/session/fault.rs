@@ -49,6 +49,12 @@ pub enum CloseCause {
     /// The peer is banned for the torrent.
     #[error("banned")]
     Banned,
+    /// It gives no metadata (BEP 9), which is all that we want of it.
+    #[error("gives no metadata")]
+    NoMetadata,
+    /// The metadata that it was asked for is here.
+    #[error("the metadata is here")]
+    MetadataFound,
     /// The node or the torrent has as many as it may.
     #[error("too many connections")]
     Full,

@@ -10,7 +10,7 @@ use crate::{
     ids::{ConnId, TorrentId},
     peer::{Conn, Origin},
     time::Timestamp,
-    torrent::book::Source,
+    torrent::{Torrent, book::Source},
     wire::{
         Message, PeerFault, PexMessage, PexPeer,
         pex::{REACHABLE, SEED},
@@ -23,7 +23,7 @@ const GATHER: Duration = Duration::from_secs(2);
 impl Session {
     /// Whether peers of a torrent may be told of each other.
     pub(super) fn gossips(&self, id: TorrentId) -> bool {
-        self.torrents.get(&id).is_some_and(|torrent| !torrent.metainfo.private)
+        self.torrents.get(&id).is_some_and(Torrent::gossips)
     }
 
     /// Somebody came or went, or can be told of it: there may be something to tell.

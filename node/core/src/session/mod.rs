@@ -5,9 +5,10 @@
 //! verbs are in the files beside: [`connect`] (who is connected), [`exchange`] (what peers say),
 //! [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and
 //! [`explain`] (why), [`inform`] (what a policy is told and advises), [`transfer`] (what became of
-//! it), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`orders`] (commands), [`select`]
-//! (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources of peers beside
-//! trackers), [`clockwork`] (timers), [`snapshot`] (views).
+//! it), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`metadata`] (who gets it),
+//! [`quest`] (magnet links), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
+//! [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers), [`clockwork`]
+//! (timers), [`snapshot`] (views).
 
 pub mod action;
 mod announce;
@@ -27,8 +28,10 @@ mod gossip;
 mod inform;
 mod jobs;
 mod local;
+mod metadata;
 pub mod notice;
 mod orders;
+mod quest;
 mod rescue;
 mod select;
 mod snapshot;
@@ -63,6 +66,7 @@ use consult::Round;
 use decisions::Decisions;
 use jobs::Job;
 use notice::Notice;
+use quest::Quest;
 use timers::{Timer, Timers};
 
 /// By whom peers are chosen.
@@ -160,6 +164,10 @@ pub struct Session {
     web_seed_conns: usize,
     /// Torrents whose dial to an address failed beside another one, which is under way.
     held_up: BTreeMap<SocketAddr, BTreeSet<TorrentId>>,
+    /// Magnet links whose metadata is looked for. Their ids are of the same kind as torrents'.
+    quests: BTreeMap<TorrentId, Quest>,
+    /// The connections of quests.
+    quest_conns: BTreeMap<ConnId, TorrentId>,
     /// `connect_peer` commands of connections that have not yet said what they have.
     introductions: BTreeMap<ConnId, Vec<CommandId>>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
@@ -197,6 +205,8 @@ impl Session {
             web_seed_dials: BTreeMap::new(),
             web_seed_conns: 0,
             held_up: BTreeMap::new(),
+            quests: BTreeMap::new(),
+            quest_conns: BTreeMap::new(),
             introductions: BTreeMap::new(),
             leases: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -261,6 +271,7 @@ impl Session {
             Event::HeardLocally { addr, info_hashes } => self.on_heard_locally(addr, &info_hashes),
             Event::PolicyAnswered(answer) => self.on_policy_answered(answer, out),
             Event::PolicyAdvised(advice) => self.on_policy_advised(&advice),
+            Event::MetadataRefused { quest, cause } => self.on_metadata_refused(quest, cause, out),
             Event::OutsideJob { job, news } => self.on_outside_job(job, news, out),
             Event::Wake => {}
         }
@@ -271,6 +282,10 @@ impl Session {
     /// Lets work begin or end in every torrent where something changed.
     fn settle(&mut self, out: &mut Vec<Action>) {
         while let Some(id) = self.dirty.pop_first() {
+            if self.quests.contains_key(&id) {
+                self.step_quest(id, out);
+                continue;
+            }
             self.step_jobs(id, out);
             self.announce_due(id, out);
             self.stand_locally(id);

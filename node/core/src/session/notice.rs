@@ -21,6 +21,22 @@ pub enum Notice {
         /// Delete what was merged, too.
         delete_data: bool,
     },
+    /// The metadata of a magnet link is looked for; comes before any action about the quest.
+    QuestBegan(TorrentId),
+    /// A quest's metadata makes no torrent here.
+    QuestFailed {
+        /// Which.
+        quest: TorrentId,
+        /// Why.
+        cause: String,
+    },
+    /// A quest is over; the last notice about it.
+    QuestEnded {
+        /// Which.
+        quest: TorrentId,
+        /// Its torrent was taken in; else it was removed.
+        found: bool,
+    },
     /// A piece is verified and written: serve it.
     PieceHave {
         /// The torrent.
@@ -95,7 +111,7 @@ pub enum Notice {
 /// A peer that is in the news.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerNews {
-    /// The torrent.
+    /// The torrent, or the quest.
     pub torrent: TorrentId,
     /// The connection.
     pub conn: ConnId,

@@ -15,7 +15,7 @@ use crate::{
     ids::{CommandId, ConnId, JobId, PieceIndex, TorrentId},
     metainfo::Metainfo,
     peer::Origin,
-    torrent::{Condition, Torrent, announcing::Wait, selection::Selection},
+    torrent::{Condition, Torrent, announcing::Wait, book::Source, selection::Selection},
     wire::extended::ShoalMessage,
 };
 
@@ -33,6 +33,8 @@ impl Session {
             Command::Add { metainfo, opened, resume, selection } => {
                 self.add(metainfo, &opened, (resume, selection), out).map(Some)
             }
+            Command::AddMagnet(magnet) => self.add_magnet(*magnet, out).map(Some),
+            Command::LearnPeers(torrent, peers) => self.learn_given(torrent, &peers).map(Some),
             Command::ConnectTracker(torrent) => self.connect_tracker(id, torrent, out),
             Command::GetPeerSet(torrent) | Command::UpdateStatus(torrent) => {
                 self.ask_tracker(id, torrent)
@@ -80,7 +82,28 @@ impl Session {
     }
 
     pub(super) fn find(&mut self, id: TorrentId) -> Result<&mut Torrent, CommandError> {
+        if let Some(quest) = self.quests.get(&id) {
+            return Err(CommandError::MetadataMissing(quest.magnet.shown_name()));
+        }
         self.torrents.get_mut(&id).ok_or(CommandError::UnknownTorrent)
+    }
+
+    /// Takes addresses from an operator: they are known from now on.
+    pub(super) fn learn_given(
+        &mut self,
+        id: TorrentId,
+        peers: &[SocketAddr],
+    ) -> Result<Done, CommandError> {
+        let limit = self.config.peers_per_torrent_max;
+        let book = match self.quests.get_mut(&id) {
+            Some(quest) => &mut quest.book,
+            None => &mut self.find(id)?.book,
+        };
+        for &addr in peers {
+            book.learn(addr, Source::Operator, limit);
+        }
+        self.dirty.insert(id);
+        Ok(Done::Ok)
     }
 
     /// A torrent that takes part.
@@ -114,6 +137,14 @@ impl Session {
             torrent.announcing.want(now);
         }
         let download = resume.auto_download && torrent.takes_part();
+        if let Some(quest) = self.fulfil_quest(&info_hash, out) {
+            for (addr, source) in quest.book.addresses() {
+                torrent.book.learn(addr, source, self.config.peers_per_torrent_max);
+            }
+            if quest.announcing.is_wanted() && torrent.announcing.has_tracker() {
+                torrent.announcing.want(now);
+            }
+        }
         self.by_hash.insert(info_hash, id);
         self.torrents.insert(id, torrent);
         notify(out, Notice::TorrentAdded(id));
@@ -451,6 +482,10 @@ impl Session {
         delete_data: bool,
         out: &mut Vec<Action>,
     ) -> Result<Done, CommandError> {
+        if self.quests.contains_key(&id) {
+            self.remove_quest(id, out);
+            return Ok(Done::Ok);
+        }
         self.find(id)?;
         self.stop(id, Condition::Quit, &CommandError::UnknownTorrent, out);
         // `stopped` is said at once or not at all: nobody is here to hear the answer.

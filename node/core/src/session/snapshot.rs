@@ -66,10 +66,10 @@ impl Session {
         conns.unwrap_or_default().iter().map(|&conn| self.conn_view(conn)).collect()
     }
 
-    /// Connections in all.
+    /// Connections in all, those of quests included.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.conns.len()
+        self.conns.len() + self.quest_conns.len()
     }
 
     /// The last peer set of a torrent.
@@ -117,6 +117,7 @@ impl Session {
     /// # Panics
     /// Where it does not: our own mistake.
     pub fn check_invariants(&self) {
+        self.check_quests();
         for torrent in self.torrents.values() {
             torrent.pieces.check_invariants();
             for conn in &torrent.conns {

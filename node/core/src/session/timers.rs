@@ -12,6 +12,8 @@ use crate::{
 pub(crate) enum Timer {
     /// Rates, snubs, take-overs, statuses: while there are connections or jobs.
     Tick,
+    /// A request of a quest, or the hello of one of its peers, is overdue; or a peer may be asked again.
+    Metadata(TorrentId),
     /// A torrent's next announce.
     Announce(TorrentId),
     /// An announce is overdue.

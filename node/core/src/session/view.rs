@@ -97,6 +97,31 @@ pub struct WebSeedView {
     pub error: Option<String>,
 }
 
+/// One magnet link whose metadata is looked for.
+#[derive(Clone, Debug)]
+pub struct QuestView {
+    /// Its handle.
+    pub id: TorrentId,
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// What the link calls it, or the first digits of the hash.
+    pub name: String,
+    /// Why its metadata makes no torrent here; none while it is looked for.
+    pub failed: Option<String>,
+    /// Why no tracker answers; none where one does.
+    pub tracker_error: Option<String>,
+    /// Connections.
+    pub peers: usize,
+    /// Pieces of metadata that are here, of the size of which most are.
+    pub pieces_have: u32,
+    /// Pieces of metadata in all, of that size; 0 = nobody has said.
+    pub pieces: u32,
+    /// The trackers, in tiers.
+    pub trackers: Vec<Vec<String>>,
+    /// A tracker answered last.
+    pub tracker_connected: bool,
+}
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct ConnView {

@@ -137,9 +137,9 @@ impl Session {
         self.conns.get(&conn).is_some_and(|state| state.origin == Origin::WebSeed)
     }
 
-    /// Connections of the node to peers.
+    /// Connections of the node to peers, those of quests included.
     pub(super) fn peer_count(&self) -> usize {
-        self.conns.len() - self.web_seed_conns
+        self.conns.len() - self.web_seed_conns + self.quest_conns.len()
     }
 
     /// Without the web seeds, where others are open: to natives they are the last resort.

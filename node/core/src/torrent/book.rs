@@ -256,6 +256,12 @@ impl Book {
         self.entries.contains_key(addr)
     }
 
+    /// Every known address but our own.
+    pub fn addresses(&self) -> impl Iterator<Item = (SocketAddr, Source)> + '_ {
+        let others = self.entries.iter().filter(|(_, entry)| entry.standing != Standing::Own);
+        others.map(|(&addr, entry)| (addr, entry.source))
+    }
+
     /// A known address of somebody else that differs from `addr` in its port or its last digits only.
     #[must_use]
     pub fn similar(&self, addr: &SocketAddr) -> Option<SocketAddr> {

@@ -320,6 +320,12 @@ impl Torrent {
         self.conns.len() - self.web_seeds.open_count()
     }
 
+    /// Whether its peers may be told of each other, and believed about it (BEP 27).
+    #[must_use]
+    pub fn gossips(&self) -> bool {
+        !self.metainfo.private
+    }
+
     /// Whether peers may connect and transfer.
     #[must_use]
     pub fn takes_part(&self) -> bool {

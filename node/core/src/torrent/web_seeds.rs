@@ -147,6 +147,8 @@ impl WebSeeds {
             | CloseCause::Duplicate
             | CloseCause::BothComplete
             | CloseCause::NotNeeded
+            | CloseCause::NoMetadata
+            | CloseCause::MetadataFound
             | CloseCause::Banned
             | CloseCause::Full
             | CloseCause::Shutdown => {}

@@ -1,30 +1,65 @@
-//! The extended handshake (BEP 10, with `upload_only` of BEP 21) and the messages of the extension
-//! `shoal` (§8 of the design).
+//! The extended handshake (BEP 10, with `upload_only` of BEP 21 and `metadata_size` of BEP 9) and
+//! the messages of the extension `shoal` (§8 of the design).
 //!
 //! Unknown keys and types are ignored, texts are cleaned. Never here: what is done with them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use crate::{
     bencode::{self, Dict, Item, Value},
-    config::{BLOCK_LEN, CLIENT_NAME_LEN_MAX, LABEL_LEN_MAX, LABELS_MAX},
+    config::{BLOCK_LEN, CLIENT_NAME_LEN_MAX, LABEL_LEN_MAX, LABELS_MAX, METADATA_LEN_MAX},
     policy::Labels,
     wire::fault::{InvalidMessage, PeerFault},
 };
 
 /// The id of the extended handshake.
 pub const HANDSHAKE_ID: u8 = 0;
-/// The id under which we receive messages of the extension `shoal`.
-pub const SHOAL_ID: u8 = 1;
+
+/// An extension that we speak.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Extension {
+    /// `shoal`: labels, pings, totals.
+    Shoal,
+    /// `ut_metadata`: the info dictionary (BEP 9).
+    Metadata,
+    /// `ut_pex`: whom the sender is connected to (BEP 11).
+    Pex,
+}
+
+/// Extensions, each with the id under which somebody wants its messages; never 0.
+pub type ExtensionIds = BTreeMap<Extension, u8>;
+
+/// Every extension: its name in `m`, and the id under which we receive its messages.
+const EXTENSIONS: [(Extension, &str, u8); 3] = [
+    (Extension::Shoal, "shoal", 1),
+    (Extension::Metadata, "ut_metadata", 2),
+    (Extension::Pex, "ut_pex", 3),
+];
+
+impl Extension {
+    /// The extension of which we receive messages under `id`.
+    #[must_use]
+    pub fn of_id(id: u8) -> Option<Self> {
+        EXTENSIONS.iter().find(|(.., ours)| *ours == id).map(|(extension, ..)| *extension)
+    }
+
+    /// These extensions with our ids.
+    #[must_use]
+    pub fn offer(extensions: &[Self]) -> ExtensionIds {
+        let offered = EXTENSIONS.iter().filter(|(extension, ..)| extensions.contains(extension));
+        offered.map(|&(extension, _, id)| (extension, id)).collect()
+    }
+}
 
 /// What the extended handshake tells; everything in it is optional.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExtendedHandshake {
-    /// The id under which the sender wants messages of the extension `shoal`; never 0.
-    pub shoal_id: Option<u8>,
-    /// The id under which the sender wants messages of peer exchange (BEP 11); never 0.
-    pub pex_id: Option<u8>,
-    /// What the sender offers with `shoal`.
+    /// The extensions that the sender speaks.
+    pub ids: ExtensionIds,
+    /// What the sender offers with the extension `shoal`.
     pub shoal: Option<ShoalOffer>,
     /// What the sender calls itself: at most [`CLIENT_NAME_LEN_MAX`] characters, none of them a
     /// control character; empty where it does not say.
@@ -37,6 +72,8 @@ pub struct ExtendedHandshake {
     pub your_ip: Option<IpAddr>,
     /// The sender wants nothing, whatever the receiver has (BEP 21).
     pub upload_only: Option<bool>,
+    /// Bytes of the info dictionary, from who has it (BEP 9): 1 to [`METADATA_LEN_MAX`].
+    pub metadata_size: Option<u32>,
 }
 
 /// The key `shoal` of an extended handshake.
@@ -82,13 +119,16 @@ impl ExtendedHandshake {
     /// handshakes over its buffer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let m = [("shoal", self.shoal_id), ("ut_pex", self.pex_id)];
-        let m = m.into_iter().filter_map(|(name, id)| Some((name, Item::from(u32::from(id?)))));
+        let m = EXTENSIONS.iter().filter_map(|(extension, name, _)| {
+            let id = self.ids.get(extension)?;
+            Some((*name, Item::from(u32::from(*id))))
+        });
         let mut entries = vec![("m", Item::dict(m))];
         let client = clean(&self.client, CLIENT_NAME_LEN_MAX);
         if !client.is_empty() {
             entries.push(("v", Item::from(client)));
         }
+        entries.extend(self.metadata_size.map(|size| ("metadata_size", Item::from(size))));
         entries.extend(self.port.map(|port| ("p", Item::from(u32::from(port)))));
         entries.extend(self.reqq.map(|reqq| ("reqq", Item::from(reqq))));
         let upload_only = self.upload_only.map(|only| Item::from(u32::from(only)));
@@ -111,21 +151,22 @@ impl ExtendedHandshake {
         let value = dictionary(payload)?;
         let dict = value.as_dict().ok_or(InvalidMessage::ExtendedField("dictionary"))?;
         let m = dict.get("m").and_then(Value::as_dict);
-        let id = |name| {
-            let id = m.and_then(|m| unsigned(m, name)).and_then(|id| u8::try_from(id).ok());
-            id.filter(|id| *id != 0)
-        };
+        let ids = EXTENSIONS.iter().filter_map(|&(extension, name, _)| {
+            let id = u8::try_from(unsigned(m?, name)?).ok();
+            Some((extension, id.filter(|id| *id != 0)?))
+        });
+        let size = unsigned(dict, "metadata_size").filter(|size| *size <= METADATA_LEN_MAX);
         let client = dict.get("v").and_then(Value::as_bytes).unwrap_or_default();
         let port = unsigned(dict, "p").and_then(|port| u16::try_from(port).ok());
         Ok(Self {
-            shoal_id: id("shoal"),
-            pex_id: id("ut_pex"),
+            ids: ids.collect(),
             shoal: dict.get("shoal").and_then(Value::as_dict).and_then(ShoalOffer::read),
             client: clean(&String::from_utf8_lossy(client), CLIENT_NAME_LEN_MAX),
             port: port.filter(|port| *port != 0),
             reqq: unsigned(dict, "reqq").map(|reqq| clamp(reqq, 1)),
             your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip_of),
             upload_only: unsigned(dict, "upload_only").map(|only| only != 0),
+            metadata_size: size.and_then(|size| u32::try_from(size).ok()).filter(|size| *size > 0),
         })
     }
 }
@@ -162,7 +203,7 @@ impl ShoalMessage {
         }
     }
 
-    /// Reads the payload of an extended message that came under [`SHOAL_ID`].
+    /// Reads the payload of a message of [`Extension::Shoal`].
     ///
     /// # Errors
     /// [`InvalidMessage`]: `Extended` where it is not bencoded, `ExtendedField` naming the key
@@ -237,7 +278,7 @@ fn dictionary(payload: &[u8]) -> Result<Value<'_>, PeerFault> {
     }
 }
 
-fn unsigned(dict: &Dict<'_>, key: &str) -> Option<u64> {
+pub(super) fn unsigned(dict: &Dict<'_>, key: &str) -> Option<u64> {
     dict.get(key)?.as_unsigned()
 }
 

@@ -152,6 +152,9 @@ pub enum Misbehaved {
     /// No handshake in time.
     #[error("no handshake in time")]
     HandshakeTimeout,
+    /// Metadata that is not what the info hash names, proven to be its own (BEP 9).
+    #[error("sent wrong metadata")]
+    WrongMetadata,
 }
 
 /// Peers that are not for us.
@@ -204,7 +207,7 @@ impl PeerFault {
                 | InvalidMessage::MalformedLabel(_) => Consequence::Ignore,
             },
             Self::Misbehaved(fault) => match fault {
-                Misbehaved::CorruptPiece { .. } => Consequence::Ban,
+                Misbehaved::CorruptPiece { .. } | Misbehaved::WrongMetadata => Consequence::Ban,
                 Misbehaved::UnrequestedBlock { .. }
                 | Misbehaved::UnrequestedReject { .. }
                 | Misbehaved::RequestNotHad { .. }

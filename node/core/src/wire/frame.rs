@@ -4,7 +4,7 @@
 //! another way. Never here: payload of a `piece` message.
 
 use crate::{
-    config::{EXTENDED_LEN_MAX, MESSAGE_LEN_MAX, SHOAL_REQUEST_LEN_MAX},
+    config::{BITFIELD_LEN_MAX, EXTENDED_LEN_MAX, MESSAGE_LEN_MAX, SHOAL_REQUEST_LEN_MAX},
     ids::PieceIndex,
     wire::{
         fault::{InvalidMessage, PeerFault},
@@ -15,8 +15,9 @@ use crate::{
 /// What a connection allows of its peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameLimits {
-    /// The exact length of a bitfield, bytes: [`crate::bitfield::Bitfield::wire_len`].
-    pub bitfield_len: u32,
+    /// The exact length of a bitfield, bytes: [`crate::bitfield::Bitfield::wire_len`]. None where
+    /// nobody knows it (BEP 9): at most [`BITFIELD_LEN_MAX`] then.
+    pub bitfield_len: Option<u32>,
     /// The longest payload of a `piece` message, bytes: the longest request that we send, at most
     /// [`SHOAL_REQUEST_LEN_MAX`].
     pub block_len_max: u32,
@@ -84,7 +85,10 @@ impl Head {
             MessageKind::Request | MessageKind::Cancel | MessageKind::Reject => {
                 exactly(id, len, 13)?;
             }
-            MessageKind::Bitfield => exactly(id, len, limits.bitfield_len.saturating_add(1))?,
+            MessageKind::Bitfield => match limits.bitfield_len {
+                Some(exact) => exactly(id, len, exact.saturating_add(1))?,
+                None => at_most(len, BITFIELD_LEN_MAX + 1)?,
+            },
             MessageKind::Extended => {
                 at_least(id, len, 2)?;
                 at_most(len, EXTENDED_LEN_MAX)?;

@@ -10,8 +10,6 @@ use crate::{
     wire::fault::{InvalidMessage, PeerFault},
 };
 
-/// The id under which we receive messages of `ut_pex`.
-pub const PEX_ID: u8 = 3;
 /// The flag of a peer that wants nothing: a seed, or one that said `upload_only`.
 pub const SEED: u8 = 0x02;
 /// The flag of a peer that the sender could dial.
@@ -66,9 +64,8 @@ impl PexMessage {
         .encode()
     }
 
-    /// Reads the payload of an extended message that came under [`PEX_ID`]. A list of the wrong
-    /// type or length counts as absent, addresses where nobody can listen are left out, IPv4 comes
-    /// before IPv6.
+    /// Reads the payload of an extended message of this kind. A list of the wrong type or length
+    /// counts as absent, addresses where nobody can listen are left out, IPv4 comes before IPv6.
     ///
     /// # Errors
     /// [`InvalidMessage::Extended`] where it is not bencoded, [`InvalidMessage::ExtendedField`]

@@ -13,7 +13,8 @@ use crate::{
     policy::Labels,
 };
 
-const LIMITS: FrameLimits = FrameLimits { bitfield_len: 10, block_len_max: BLOCK_LEN, fast: true };
+const LIMITS: FrameLimits =
+    FrameLimits { bitfield_len: Some(10), block_len_max: BLOCK_LEN, fast: true };
 
 fn block(piece: u32, offset: u32, len: u32) -> BlockRange {
     BlockRange { piece: PieceIndex(piece), offset, len }
@@ -177,7 +178,7 @@ fn extended_messages_are_limited() {
 
 #[test]
 fn largest_bitfield_fits_a_message() {
-    let limits = FrameLimits { bitfield_len: BITFIELD_LEN_MAX, ..LIMITS };
+    let limits = FrameLimits { bitfield_len: Some(BITFIELD_LEN_MAX), ..LIMITS };
     assert_eq!(crate::bitfield::Bitfield::wire_len(PIECES_MAX as usize), BITFIELD_LEN_MAX as usize);
     assert!(length_prefix((BITFIELD_LEN_MAX + 1).to_be_bytes()).is_ok());
     assert!(Head::decode(BITFIELD_LEN_MAX + 1, 5, &limits).is_ok());
@@ -238,14 +239,14 @@ fn only_proven_corruption_bans() {
 
 fn full_handshake() -> ExtendedHandshake {
     ExtendedHandshake {
-        shoal_id: Some(1),
-        pex_id: Some(3),
+        ids: Extension::offer(&[Extension::Shoal, Extension::Metadata, Extension::Pex]),
         shoal: Some(ShoalOffer { version: 1, request_len_max: SHOAL_REQUEST_LEN_MAX }),
         client: "\u{1F41F}".repeat(CLIENT_NAME_LEN_MAX),
         port: Some(7000),
         reqq: Some(2000),
         your_ip: Some("2001:db8::1".parse().unwrap()),
         upload_only: Some(true),
+        metadata_size: Some(1 << 24),
     }
 }
 
@@ -261,8 +262,7 @@ fn extended_handshake_fits_the_smallest_buffer() {
 fn extended_handshake_has_the_keys_of_the_design() {
     let handshake = ExtendedHandshake { client: "shoal".into(), ..full_handshake() };
     let handshake = ExtendedHandshake { your_ip: Some([10, 0, 0, 2].into()), ..handshake };
-    let expected =
-        b"d1:md5:shoali1e6:ut_pexi3ee1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee\
+    let expected = b"d1:md5:shoali1e11:ut_metadatai2e6:ut_pexi3ee13:metadata_sizei16777216e1:pi7000e4:reqqi2000e5:shoald6:maxreqi1048576e1:vi1ee\
         11:upload_onlyi1e1:v5:shoal6:yourip4:\x0a\x00\x00\x02e";
     assert_eq!(handshake.encode(), expected);
 }
@@ -272,8 +272,8 @@ fn foreign_extended_handshake_is_read_for_what_it_has() {
     let transmission = b"d1:ei0e1:md11:ut_metadatai3e6:ut_pexi1ee13:metadata_sizei1e1:pi51413e\
         4:reqqi512e11:upload_onlyi1e1:v17:Transmission 3.00e";
     let read = ExtendedHandshake::decode(transmission).unwrap();
-    assert_eq!((read.shoal_id, read.pex_id), (None, Some(1)));
-    assert_eq!(read.shoal, None);
+    assert_eq!(read.ids, [(Extension::Metadata, 3), (Extension::Pex, 1)].into());
+    assert_eq!((read.shoal, read.metadata_size), (None, Some(1)));
     assert_eq!(
         (read.client.as_str(), read.port, read.reqq),
         ("Transmission 3.00", Some(51413), Some(512))
@@ -285,9 +285,20 @@ fn foreign_extended_handshake_is_read_for_what_it_has() {
 #[test]
 fn extended_handshake_out_of_range_counts_as_absent() {
     let read = |text: &[u8]| ExtendedHandshake::decode(text).unwrap();
-    assert_eq!(read(b"d1:md5:shoali0eee").shoal_id, None);
-    assert_eq!(read(b"d1:md5:shoali256eee").shoal_id, None);
-    assert_eq!(read(b"d1:md6:ut_pexi0eee").pex_id, None);
+    for m in [
+        "5:shoali0e",
+        "5:shoali256e",
+        "11:ut_metadatai-1e",
+        "11:ut_metadata1:2",
+        "6:ut_pexi0e",
+        "1:xi9e",
+    ] {
+        assert!(read(format!("d1:md{m}ee").as_bytes()).ids.is_empty(), "{m}");
+    }
+    for size in ["0", "-1", "16777217", "99999999999"] {
+        let text = format!("d13:metadata_sizei{size}ee");
+        assert_eq!(read(text.as_bytes()).metadata_size, None, "{size}");
+    }
     assert_eq!(read(b"d1:pi65536ee").port, None);
     assert_eq!(read(b"d1:pi0ee").port, None);
     assert_eq!(read(b"d4:reqqi0ee").reqq, Some(1));

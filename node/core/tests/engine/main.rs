@@ -9,6 +9,7 @@
 
 mod dials;
 mod foreign;
+mod magnets;
 mod policies;
 mod selection;
 mod sources;
@@ -31,7 +32,7 @@ use shoal_core::{
     },
     wire::Message,
 };
-use world::{Host, World, bits, metainfo};
+use world::{Giving, Host, World, bits, metainfo};
 
 const MIB: u64 = 1024 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use shoal_core::{
     time::Timestamp,
     wire::{
-        ExtendedHandshake, PexMessage, PexPeer,
-        pex::{PEX_ID, REACHABLE, SEED},
+        ExtendedHandshake, Extension, PexMessage, PexPeer,
+        pex::{REACHABLE, SEED},
     },
 };
 
@@ -43,7 +43,9 @@ fn peers(world: &World, node: usize) -> usize {
 fn told(world: &World, node: usize) -> Vec<PexMessage> {
     let said = world.said.iter().filter(|(by, _)| *by == node);
     let told = said.filter_map(|(_, message)| match message {
-        Message::Extended { id: PEX_ID, payload } => Some(PexMessage::decode(payload).unwrap()),
+        Message::Extended { id, payload } if Extension::of_id(*id) == Some(Extension::Pex) => {
+            Some(PexMessage::decode(payload).unwrap())
+        }
         _ => None,
     });
     told.collect()
@@ -52,7 +54,8 @@ fn told(world: &World, node: usize) -> Vec<PexMessage> {
 fn pex(added: impl IntoIterator<Item = SocketAddr>) -> Message {
     let added = added.into_iter().map(|addr| PexPeer { addr, flags: 0 }).collect();
     let message = PexMessage { added, dropped: Vec::new() };
-    Message::Extended { id: PEX_ID, payload: message.encode() }
+    let id = Extension::offer(&[Extension::Pex])[&Extension::Pex];
+    Message::Extended { id, payload: message.encode() }
 }
 
 fn strangers(host: u8, ports: std::ops::Range<u16>) -> Vec<SocketAddr> {
@@ -98,7 +101,7 @@ fn nobody_is_told_of_anybody_in_a_private_torrent_and_nobody_believed() {
         Message::Extended { id: 0, payload } => Some(ExtendedHandshake::decode(payload).unwrap()),
         _ => None,
     });
-    assert!(hellos.into_iter().all(|hello| hello.pex_id.is_none()));
+    assert!(hellos.into_iter().all(|hello| !hello.ids.contains_key(&Extension::Pex)));
     assert!(told(&world, hub).is_empty());
 }
 

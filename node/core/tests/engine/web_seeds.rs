@@ -255,7 +255,7 @@ fn a_script_without_an_opinion_leaves_the_web_seed_for_last() {
 
 #[test]
 fn peers_cannot_claim_the_label_of_web_seeds() {
-    use shoal_core::wire::extended::{SHOAL_ID, ShoalMessage};
+    use shoal_core::wire::extended::{Extension, ShoalMessage};
     let mut world = world(8 * MIB);
     let seed = world.seed(host(100_000));
     let (node, _) = world.leech(Host::default());
@@ -265,7 +265,8 @@ fn peers_cannot_claim_the_label_of_web_seeds() {
     world.run(Duration::from_secs(1), |_| false);
     let label = |key: &str| (key.to_owned(), "true".to_owned());
     let hello = ShoalMessage::Hello { labels: [label("webseed"), label("x")].into() };
-    world.say(seed, node, Message::Extended { id: SHOAL_ID, payload: hello.encode() });
+    let id = Extension::offer(&[Extension::Shoal])[&Extension::Shoal];
+    world.say(seed, node, Message::Extended { id, payload: hello.encode() });
     world.run(Duration::from_secs(1), |_| false);
     let labels = world.session(node).connections(torrent)[0].labels.clone();
     assert_eq!(labels.keys().collect::<Vec<_>>(), ["x"]);

@@ -12,6 +12,7 @@ use shoal_core::{
     bitfield::Bitfield,
     config::{BLOCK_LEN, Config},
     ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, TorrentId},
+    magnet::{Magnet, metainfo_file},
     metainfo::{
         Metainfo,
         create::{Content, CreateOptions, NewFile, Pad, Plan},
@@ -31,7 +32,7 @@ use shoal_core::{
         announce::AnnounceRequest,
         registry::{Registry, RegistryConfig},
     },
-    wire::{Message, Terms, pex::PEX_ID},
+    wire::{ExtendedHandshake, Extension, Message, MetadataMessage, Terms, extended::HANDSHAKE_ID},
 };
 
 /// Answers a consultation.
@@ -49,11 +50,31 @@ pub(crate) struct Host {
     pub(crate) corrupt: bool,
     /// It rejects every request, though it does not choke.
     pub(crate) rejects: bool,
+    /// What it does about metadata.
+    pub(crate) metadata: Giving,
+}
+
+/// How a host gives metadata.
+#[derive(Clone, Copy)]
+pub(crate) enum Giving {
+    Honest,
+    /// It does not speak of it.
+    Silent,
+    /// It claims another size.
+    Size(u32),
+    /// One byte of each piece is wrong.
+    Wrong,
+    /// It rejects every request.
+    Rejects,
+    /// It answers nothing.
+    Stalls,
+    /// It gives so many pieces, and is cut off.
+    Vanishes(usize),
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { upload_bps: 10_000_000, corrupt: false, rejects: false }
+        Self { upload_bps: 10_000_000, corrupt: false, rejects: false, metadata: Giving::Honest }
     }
 }
 
@@ -223,7 +244,7 @@ impl World {
 
     /// A node that has `have` of the torrent.
     pub(crate) fn node(&mut self, host: Host, config: Config, have: Bitfield) -> usize {
-        let index = self.machine(host, config);
+        let index = self.bare(host, config);
         let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
         let metainfo = self.metainfo.clone();
         let (resume, selection) = (Resume::default(), Selection::default());
@@ -235,12 +256,13 @@ impl World {
 
     /// An HTTP server that is a web seed of this URL.
     pub(crate) fn web_server(&mut self, url: &str, host: Host) -> usize {
-        let index = self.machine(host, Config::default());
+        let index = self.bare(host, Config::default());
         self.web_servers.insert(url.to_owned(), index);
         index
     }
 
-    fn machine(&mut self, host: Host, config: Config) -> usize {
+    /// A node without a torrent.
+    pub(crate) fn bare(&mut self, host: Host, config: Config) -> usize {
         let index = self.nodes.len();
         let number = index as u8 + 1;
         let addr = SocketAddr::from(([10, 0, 0, number], 7000));
@@ -372,6 +394,75 @@ impl World {
         }
     }
 
+    /// A node that has nothing but a magnet link, with these peers.
+    pub(crate) fn seeker(&mut self, trackers: &[&str], peers: &[usize]) -> usize {
+        let node = self.bare(Host::default(), Config::default());
+        let magnet = Magnet {
+            info_hash: self.metainfo.info_hash,
+            name: None,
+            trackers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
+            peers: peers.iter().map(|&peer| self.addr(peer)).collect(),
+        };
+        let done = self.command(node, Command::AddMagnet(Box::new(magnet)));
+        assert!(matches!(done, Some(Ok(Done::Seeking { already: false, .. }))), "{done:?}");
+        node
+    }
+
+    /// What a node really says of what its session wants said about metadata; none where it says
+    /// nothing.
+    fn bend(&mut self, node: usize, message: Message) -> Option<Message> {
+        let giving = self.nodes[node].host.metadata;
+        let Message::Extended { id, payload } = &message else { return Some(message) };
+        let id = *id;
+        if id == HANDSHAKE_ID {
+            let mut hello = ExtendedHandshake::decode(payload).unwrap();
+            match giving {
+                Giving::Silent => drop(hello.ids.remove(&Extension::Metadata)),
+                Giving::Size(size) => hello.metadata_size = Some(size),
+                _ => return Some(message),
+            }
+            return Some(Message::Extended { id, payload: hello.encode() });
+        }
+        let Ok(MetadataMessage::Data { piece, total_size, mut bytes }) =
+            MetadataMessage::decode(payload)
+        else {
+            return Some(message);
+        };
+        let data = match giving {
+            Giving::Stalls => return None,
+            Giving::Rejects => MetadataMessage::Reject { piece },
+            Giving::Wrong => {
+                bytes[0] ^= 1;
+                MetadataMessage::Data { piece, total_size, bytes }
+            }
+            Giving::Size(size) => MetadataMessage::Data { piece, total_size: Some(size), bytes },
+            Giving::Vanishes(left) => {
+                if left == 0 {
+                    self.kill(node);
+                    return None;
+                }
+                self.nodes[node].host.metadata = Giving::Vanishes(left - 1);
+                return Some(message);
+            }
+            Giving::Honest | Giving::Silent => return Some(message),
+        };
+        Some(Message::Extended { id, payload: data.encode() })
+    }
+
+    /// What a session wants of a magnet link is here: its torrent is taken in.
+    fn take_metadata(&mut self, node: usize, info_bytes: &[u8]) {
+        let trackers = self.nodes[node].session.quests()[0].trackers.clone();
+        let metainfo = Metainfo::parse(&metainfo_file(&trackers, info_bytes)).unwrap();
+        let metainfo = Arc::new(metainfo);
+        assert_eq!(metainfo.info_hash, self.metainfo.info_hash);
+        let have = Bitfield::new(metainfo.piece_count() as usize);
+        let opened = Opened { have, unverified: Vec::new(), downloaded: 0, uploaded: 0 };
+        let (resume, selection) = (Resume::default(), Selection::default());
+        let added = self.command(node, Command::Add { metainfo, opened, resume, selection });
+        let Some(Ok(Done::Added(torrent))) = added else { panic!("not added: {added:?}") };
+        self.nodes[node].torrent = Some(torrent);
+    }
+
     fn step(&mut self) -> bool {
         let wake = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
         let wake = wake.map(|(index, node)| (node.session.next_deadline(), index)).min();
@@ -418,7 +509,6 @@ impl World {
     }
 
     fn act(&mut self, node: usize, action: Action) {
-        let torrent = self.nodes[node].torrent;
         match action {
             Action::Dial { conn, addr, .. } => {
                 self.dialled.push((node, addr));
@@ -468,6 +558,7 @@ impl World {
             Action::AnnounceLocally { info_hashes, port } => {
                 self.announce_locally(node, &info_hashes, port);
             }
+            Action::MetadataFound { info_bytes, .. } => self.take_metadata(node, &info_bytes),
             Action::Consult(question) => self.consult(node, &question),
             Action::Inform(report) => self.inform(node, *report),
             Action::Reply { command, result } => {
@@ -477,19 +568,21 @@ impl World {
             Action::Notify(notice) => self.nodes[node].notices.push(notice),
             Action::StopOutsideJob { .. } => {}
         }
-        debug_assert!(torrent.is_some() || self.nodes[node].torrent.is_none());
     }
 
     fn send(&mut self, node: usize, conn: ConnId, message: Message) {
         let allowed = message.kind().is_none_or(|kind| self.terms.allow(kind));
         assert!(allowed, "{message:?} under {:?}", self.terms);
-        if let (Message::Extended { id: PEX_ID, .. }, Some(link)) =
+        if let (Message::Extended { id, .. }, Some(link)) =
             (&message, self.nodes[node].links.get(&conn))
+            && Extension::of_id(*id) == Some(Extension::Pex)
         {
             self.gossiped.push((node, link.peer, self.now));
         }
         self.said.push((node, message.clone()));
-        if !self.foreign || !matches!(message, Message::Extended { .. }) {
+        if (!self.foreign || !matches!(message, Message::Extended { .. }))
+            && let Some(message) = self.bend(node, message)
+        {
             self.deliver(node, conn, message);
         }
     }

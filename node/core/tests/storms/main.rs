@@ -216,6 +216,33 @@ fn messages_of_peer_exchange() {
 }
 
 #[test]
+fn messages_about_metadata() {
+    let words: &[&[u8]] = &[
+        b"d",
+        b"e",
+        b"8:msg_type",
+        b"5:piece",
+        b"10:total_size",
+        b"i0e",
+        b"i1e",
+        b"i2e",
+        b"i-1e",
+        b"i16777217e",
+        b"i9223372036854775807e",
+        b"d8:msg_typei1e5:piecei0ee",
+    ];
+    let storm = Storm {
+        name: "metadata message",
+        seed: 0x5708_0010,
+        read: fuzzing::metadata_message,
+        samples: samples::metadata_messages(),
+        words,
+        held: (256, 2),
+    };
+    check(&storm);
+}
+
+#[test]
 fn datagrams_of_local_discovery() {
     let words: &[&[u8]] = &[
         b"BT-SEARCH * HTTP/1.1\r\n",
@@ -240,6 +267,40 @@ fn datagrams_of_local_discovery() {
         samples: samples::local_announces(),
         words,
         held: (128, 4),
+    };
+    check(&storm);
+}
+
+#[test]
+fn magnet_links() {
+    let words: &[&[u8]] = &[
+        b"magnet:?",
+        b"xt=",
+        b"urn:btih:",
+        b"urn:btmh:1220",
+        b"0123456789abcdef0123456789abcdef01234567",
+        b"aeaqcaibaeaqcaibaeaqcaibaeaqcaib",
+        b"&dn=",
+        b"&tr=",
+        b"&tr.1=",
+        b"&x.pe=",
+        b"http://t",
+        b"10.0.0.1:1",
+        b"[::1]:1",
+        b"%",
+        b"%00",
+        b"%ff",
+        b"+",
+        b"&",
+        b"=",
+    ];
+    let storm = Storm {
+        name: "magnet link",
+        seed: 0x5708_0011,
+        read: fuzzing::magnet,
+        samples: samples::magnet_links(),
+        words,
+        held: (512, 32),
     };
     check(&storm);
 }

@@ -16,8 +16,8 @@ use shoal_core::{
         scrape::{ScrapeEntry, ScrapeReply},
     },
     wire::{
-        BlockRange, Handshake, LocalAnnounce, Message, PexMessage, PexPeer, ShoalMessage, message,
-        pex,
+        BlockRange, Handshake, LocalAnnounce, Message, MetadataMessage, PexMessage, PexPeer,
+        ShoalMessage, message, pex,
     },
 };
 
@@ -150,6 +150,27 @@ pub(crate) fn local_announces() -> Vec<Vec<u8>> {
     let groups = ["239.192.152.143:6771", "[ff15::efc0:988f]:6771"];
     let ours = groups.map(|group| ours.encode(group.parse().unwrap()));
     ours.into_iter().chain([other.to_vec()]).collect()
+}
+
+pub(crate) fn metadata_messages() -> Vec<Vec<u8>> {
+    let bytes = b"d6:lengthi1e4:name1:ae".to_vec();
+    let messages = [
+        MetadataMessage::Request { piece: 0 },
+        MetadataMessage::Data { piece: 0, total_size: Some(22), bytes },
+        MetadataMessage::Reject { piece: 3 },
+    ];
+    messages.iter().map(MetadataMessage::encode).collect()
+}
+
+pub(crate) fn magnet_links() -> Vec<Vec<u8>> {
+    let links = [
+        "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=file1.webm&xl=4\
+         &tr=http%3A%2F%2F10.0.0.1%3A7001%2Fannounce&tr=udp%3A%2F%2Ft%3A1&x.pe=10.0.0.1:7000",
+        "magnet:?xt.1=urn:btih:AEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIB&dn=a+b&x.pe=%5B::1%5D:7000",
+        "magnet:?xt=urn:btmh:1220caf1e1c30e81cb361b9ee167c4aa64228a7fa4fa9f6105232b28ad099f3a302e\
+         &xt=urn:btih:0123456789abcdef0123456789abcdef01234567",
+    ];
+    links.iter().map(|link| link.as_bytes().to_vec()).collect()
 }
 
 fn labels() -> Labels {

@@ -129,7 +129,7 @@ async fn queued_requests_are_rejected_by_a_choke_a_cancel_and_the_loss_of_the_pi
     let burst = burst.chain(encoded(&Message::Cancel(range(1, count - 1, BLOCK_LEN))));
     script.bytes(&burst.chain(encoded(&Message::Interested)).collect::<Vec<_>>());
     party.message(&Message::Interested).await;
-    swarm.served.clear(PieceIndex(1));
+    served(&swarm).clear(PieceIndex(1));
     party.net.serve(conn, Serving::Choked, 128 * 1024);
     let (mut answered, mut rejected, mut choked) = (0, 0, false);
     while answered + rejected < count {

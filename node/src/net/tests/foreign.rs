@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use shoal_core::wire::{
-    Handshake, Incompatible, InvalidMessage, Misbehaved, PeerFault, handshake::HANDSHAKE_LEN,
+    BlockRange, Handshake, Incompatible, InvalidMessage, Misbehaved, PeerFault,
+    handshake::HANDSHAKE_LEN,
 };
 
 use super::{transfer::request, *};
@@ -40,6 +41,34 @@ async fn lengths_are_judged_before_anything_is_buffered() {
     check(&[0, 0, 0x40, 10, 7], long).await;
     check(&[0, 0, 0, 1, 99], InvalidMessage::UnknownId(99)).await;
     check(&[0, 0, 0, 1, 14], InvalidMessage::FastNotNegotiated(14)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_swarm_that_is_not_known_yet_anything_may_be_said_and_nothing_is_served() {
+    let data = Data::single(3 * PIECE_LEN as usize);
+    let mut party = Party::start(1);
+    let swarm = Arc::new(Swarm::unknown(TORRENT, data.metainfo.info_hash));
+    let (mut script, conn) = scripted_with(&data, &mut party, &swarm, FAST).await;
+    for message in [
+        Message::Bitfield(vec![0xff; 1000]),
+        Message::Have(PieceIndex(u32::MAX)),
+        Message::Suggest(PieceIndex(u32::MAX)),
+        Message::AllowedFast(PieceIndex(7)),
+        Message::Unchoke,
+    ] {
+        script.say(&message);
+    }
+    party.message(&Message::Unchoke).await;
+    let range = BlockRange { piece: PieceIndex(0), offset: 0, len: BLOCK_LEN };
+    script.say(&Message::Request(range));
+    assert_eq!(script.hear().0, 16, "rejected");
+    // Even where somebody unchokes it by mistake.
+    party.net.serve(conn, Serving::Unchoked, BLOCK_LEN);
+    assert_eq!(script.hear().0, 1);
+    script.say(&Message::Request(range));
+    assert_eq!(script.hear().0, 16, "rejected");
+    script.piece(0, 0, &[0; 100]);
+    assert!(script.is_closed(), "payload was never asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,8 +277,7 @@ async fn requests_are_served_in_order_unless_cancelled_too_long_or_choked() {
         request(2, 9, 1),
     ];
     let burst = asked.iter().flat_map(encoded);
-    let cancel =
-        Message::Cancel(shoal_core::wire::BlockRange { piece: PieceIndex(4), offset: 0, len: 1 });
+    let cancel = Message::Cancel(BlockRange { piece: PieceIndex(4), offset: 0, len: 1 });
     script.bytes(&burst.chain(encoded(&cancel)).collect::<Vec<_>>());
     let (id, body) = script.hear();
     assert_eq!((id, &body[..8]), (7, &[0, 0, 0, 1, 0, 0, 0, 3][..]));
@@ -270,7 +298,7 @@ async fn a_long_request_that_overtakes_the_judging_of_its_handshake_is_served_af
     let (mut script, conn) = scripted(&data, &mut party, &swarm).await;
     party.net.serve(conn, Serving::Unchoked, 20_000);
     assert_eq!(script.hear().0, 1);
-    let cancelled = shoal_core::wire::BlockRange { piece: PieceIndex(0), offset: 0, len: 30_001 };
+    let cancelled = BlockRange { piece: PieceIndex(0), offset: 0, len: 30_001 };
     script.say(&request(1, 0, 30_000));
     script.say(&request(0, 0, 30_001));
     script.say(&Message::Cancel(cancelled));

@@ -27,8 +27,8 @@ use shoal_core::{
 use tokio::sync::mpsc;
 
 use super::{
-    BlockSource, BufferPool, ExtentBuffer, HaveMap, Net, NetConfig, NetEvent, NetLimits, Rates,
-    Source, SourceError, Swarm,
+    BlockSource, BufferPool, Content as Shared, ExtentBuffer, HaveMap, Net, NetConfig, NetEvent,
+    NetLimits, Rates, Source, SourceError, Swarm,
 };
 use crate::clock::Clock;
 
@@ -114,12 +114,19 @@ impl Data {
         Arc::new(Swarm {
             torrent: TORRENT,
             info_hash: self.metainfo.info_hash,
-            metainfo: Arc::clone(&self.metainfo),
-            served: Arc::new(map),
-            source: Arc::clone(self) as Arc<dyn BlockSource>,
+            content: Some(Shared {
+                metainfo: Arc::clone(&self.metainfo),
+                served: Arc::new(map),
+                source: Arc::clone(self) as Arc<dyn BlockSource>,
+            }),
             limits: Arc::default(),
         })
     }
+}
+
+/// The pieces that a party serves.
+fn served(swarm: &Swarm) -> &HaveMap {
+    &swarm.content.as_ref().unwrap().served
 }
 
 impl BlockSource for Data {
@@ -256,7 +263,7 @@ impl Party {
         request_len: u32,
         requests_max: u32,
     ) -> LeaseId {
-        let layout = swarm.metainfo.layout();
+        let layout = swarm.content.as_ref().unwrap().metainfo.layout();
         let mut buffer = self.pool.take(layout.piece_size(PieceIndex(piece)));
         buffer.fill_padding(0, &layout.pad_ranges(PieceIndex(piece)));
         let lease = Lease { requests_max, ..self.lease(swarm, piece, request_len) };
@@ -285,7 +292,7 @@ impl Party {
             piece: PieceIndex(piece),
             extent: 0,
             offset: 0,
-            len: swarm.metainfo.layout().piece_size(PieceIndex(piece)),
+            len: swarm.content.as_ref().unwrap().metainfo.layout().piece_size(PieceIndex(piece)),
             request_len,
             requests_max: 250,
             duplicate: false,

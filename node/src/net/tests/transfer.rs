@@ -100,7 +100,7 @@ async fn a_grant_to_a_connection_that_is_gone_comes_back_at_once() {
 async fn only_served_pieces_are_served_and_only_while_unchoked() {
     let data = Data::single(3 * PIECE_LEN as usize);
     let (mut seeder, up, full, mut leecher, conn, swarm) = pair(&data).await;
-    full.served.clear(PieceIndex(0));
+    served(&full).clear(PieceIndex(0));
     let missing = leecher.grant(conn, &swarm, 0, BLOCK_LEN);
     assert_eq!(leecher.rejected(missing).await, 0);
     let there = leecher.grant(conn, &swarm, 1, BLOCK_LEN);
@@ -110,7 +110,7 @@ async fn only_served_pieces_are_served_and_only_while_unchoked() {
     // Choked: nothing is asked for.
     let choked = leecher.grant(conn, &swarm, 2, BLOCK_LEN);
     assert_eq!(leecher.rejected(choked).await, 0);
-    full.served.set(PieceIndex(0));
+    served(&full).set(PieceIndex(0));
     seeder.net.serve(up, Serving::Unchoked, 1 << 20);
     leecher.message(&Message::Unchoke).await;
     let again = leecher.grant(conn, &swarm, 0, BLOCK_LEN);
@@ -123,7 +123,7 @@ async fn only_served_pieces_are_served_and_only_while_unchoked() {
 async fn every_lease_ends_before_its_connection() {
     let data = Data::single(4 * PIECE_LEN as usize);
     let (seeder, _, full, mut leecher, conn, swarm) = pair(&data).await;
-    (0..4).for_each(|piece| full.served.clear(PieceIndex(piece)));
+    (0..4).for_each(|piece| served(&full).clear(PieceIndex(piece)));
     let leases = (0..4).map(|piece| leecher.grant(conn, &swarm, piece, BLOCK_LEN));
     let leases = leases.collect::<Vec<_>>();
     // A message that comes back shows that the leases are taken on.
@@ -182,7 +182,7 @@ async fn a_changed_file_is_reported_once_and_not_served() {
     let found = seeder.until(pick).await.0;
     assert_eq!(found, (PieceIndex(2), "data changed".to_owned()));
     assert_eq!(leecher.rejected(lease).await, 0);
-    full.served.clear(PieceIndex(2));
+    served(&full).clear(PieceIndex(2));
     *data.refusal.lock().unwrap() = None;
     let other = leecher.grant(conn, &swarm, 3, BLOCK_LEN);
     assert!(leecher.received(other).await == data.piece(3));
@@ -196,7 +196,7 @@ async fn a_slow_session_holds_nobody_for_ever() {
     leecher.net.serve(conn, Serving::Unchoked, 1 << 20);
     seeder.message(&Message::Unchoke).await;
     let pieces = 0..60;
-    pieces.clone().for_each(|piece| swarm.served.set(PieceIndex(piece)));
+    pieces.clone().for_each(|piece| served(&swarm).set(PieceIndex(piece)));
     for piece in 0..400 {
         leecher.net.send(conn, Message::Have(PieceIndex(piece % 60)));
         seeder.net.send(up, Message::Have(PieceIndex(piece % 60)));
