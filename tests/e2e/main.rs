@@ -13,6 +13,7 @@ mod dev;
 mod events;
 mod hostile;
 mod jobs;
+mod magnets;
 mod policies;
 mod programs;
 mod python;
