@@ -35,6 +35,7 @@ mod cells;
 mod clients;
 mod exchange;
 mod files;
+mod magnets;
 mod mixed;
 mod net;
 mod odd;
