@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use shoal::v1::{self, EventKind};
 use tonic::Code;
 
-use crate::harness::{CHUNK, Host, Party, address, last, refusal, sample};
+use crate::harness::{CHUNK, Host, Party, address, info_hash, last, refusal, sample};
 
 /// Neighbours without padding between them: the second begins in a chunk of the first.
 const FILES: [(&str, usize, u64); 5] = [
@@ -207,4 +207,26 @@ async fn what_cannot_be_selected_is_refused_in_one_line_and_changes_nothing() {
         v1::SelectFilesRequest { files: vec!["*".into()], all: true, ..Default::default() };
     let both = leecher.torrents().select_files(request).await.unwrap_err();
     assert_eq!(refusal(&both).0, Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patterns_given_with_a_magnet_link_count_once_its_metadata_is_here() {
+    let party = Party::new().await;
+    let (seeder, metainfo) = seeder(&party).await;
+    let leecher = party.peer("leecher").await;
+    let link = format!("magnet:?xt=urn:btih:{}", info_hash(&metainfo));
+    let peer = seeder.addr.to_string();
+    let add = ["torrent", "add", &link, "--peer", &peer];
+
+    // One that matches nothing: the link stays, with the reason, and may be given again.
+    let said = leecher.ctl(&[&add[..], &["--files", "03.mkv"]].concat()).await;
+    assert!(said.err.contains("no file of \"release\" matches \"03.mkv\""), "{said:?}");
+    assert_eq!(leecher.torrent().await.state(), v1::TorrentState::Error);
+
+    let said = leecher.ctl(&[&add[..], &["--files", "01.mkv"]].concat()).await.ok();
+    assert!(said.contains("wanted:     1 of 5 files"), "{said}");
+    leecher.auto_download().await.unwrap();
+    assert_merged(&leecher, &["01.mkv"]);
+    let said = leecher.ctl(&[&add[..], &["--files", ""]].concat()).await;
+    assert_eq!(said.exit, shoal_ctl::Exit::Invalid, "{said:?}");
 }

@@ -74,6 +74,9 @@ pub struct MagnetRecord {
     /// Where peers listen.
     #[serde(default)]
     pub peers: Vec<SocketAddr>,
+    /// Patterns of the files that are wanted; none: all.
+    #[serde(default)]
+    pub files: Vec<String>,
 }
 
 /// A file whose place is not the chunk memory, or whose content was verified in place.

@@ -25,6 +25,7 @@ use crate::{
         NewEvent, SessionHandle,
         event_hub::{Detail, EventKind},
         handle::{AddSource, AddTorrent},
+        magnets::AddMagnet,
     },
 };
 
@@ -93,7 +94,7 @@ impl Wanted {
         let auto_download = config.peer.as_ref().is_some_and(|peer| peer.auto_download);
         for magnet in magnets {
             let (name, info_hash) = (magnet.shown_name(), magnet.info_hash);
-            let added = session.add_magnet(magnet).await;
+            let added = session.add_magnet(AddMagnet { magnet, files: Vec::new() }).await;
             let refused = |cause| StartError::AddMagnet { name: name.clone(), cause };
             let added = added.map_err(refused)?;
             tracing::debug!(%info_hash, already = added.already, "link of the command line");

@@ -29,8 +29,12 @@ use super::{
     roots::{ShareRoots, Via},
     status::{Reason, Refusal},
 };
-use crate::session::handle::{
-    AddError, AddSource, AddTorrent, CreateError, CreateProgress, CreateTorrent, Created, Creation,
+use crate::session::{
+    handle::{
+        AddError, AddSource, AddTorrent, CreateError, CreateProgress, CreateTorrent, Created,
+        Creation,
+    },
+    magnets::AddMagnet,
 };
 
 type Reply<M> = Result<Response<M>, Status>;
@@ -260,6 +264,7 @@ async fn add(
     let session = this.peer_role()?;
     let roots = this.roots.clone();
     let peers = given_peers(request.peers)?;
+    let globs = wanted::globs_of_addition(&request.files, &request.seed_path)?;
     let metainfo = match request.source {
         None => {
             let fault = "is missing: metainfo, metainfo_path or magnet";
@@ -271,7 +276,7 @@ async fn add(
         Some(Source::Magnet(link)) => {
             let mut magnet = Magnet::parse(&link)?;
             magnet.peers.extend(peers);
-            let added = session.add_magnet(magnet).await?;
+            let added = session.add_magnet(AddMagnet { magnet, files: request.files }).await?;
             let torrent = described(this, added.id).await?;
             return Ok(api::AddTorrentResponse { torrent: Some(torrent), already: added.already });
         }
@@ -284,7 +289,6 @@ async fn add(
             blocking(move || read_metainfo(&roots, &path, via)).await?
         }
     };
-    let globs = wanted::globs_of_addition(&request.files, &request.seed_path)?;
     let source = match request.seed_path {
         path if path.is_empty() => globs.map_or(AddSource::Download, AddSource::Chosen),
         path => AddSource::Seed(blocking(move || roots.resolve("seed_path", &path, via)).await?),

@@ -6,7 +6,6 @@ use std::{path::PathBuf, sync::Arc};
 
 use shoal_core::{
     ids::{InfoHash, JobId, PieceIndex, TorrentId},
-    magnet::Magnet,
     metainfo::Metainfo,
     session::{
         Event, Session,
@@ -22,6 +21,7 @@ use super::{
         AddError, AddSource, AddTorrent, Added, CreateError, CreateTorrent, Creation, Gone,
         SetPolicy, SetPolicyError, TorrentPlace,
     },
+    magnets::AddMagnet,
     opening::OpenedTorrent,
     shutdown::ShutdownReport,
 };
@@ -46,7 +46,7 @@ pub(super) enum Input {
     /// A torrent to be added.
     Add { add: AddTorrent, reply: Reply<Result<Added, AddError>> },
     /// A magnet link whose metadata is to be found.
-    AddMagnet { magnet: Box<Magnet>, reply: Reply<Result<Added, AddError>> },
+    AddMagnet { add: Box<AddMagnet>, reply: Reply<Result<Added, AddError>> },
     /// A torrent to be made.
     Create { create: Box<CreateTorrent>, reply: Reply<Result<Creation, CreateError>> },
     /// A policy to be put in force.

@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     event_hub::{Detail, EventKind, NewEvent},
+    file_globs::FileGlobs,
     handle::{AddError, AddSource, AddTorrent, Added, Gone, SessionHandle},
     inbox::{AddReply, Input, Reply},
     run::{ReplyTo, Shell},
@@ -35,6 +36,18 @@ pub(super) struct Quest {
     pub(super) swarm: Arc<Swarm>,
     name: String,
     trackers: Vec<Vec<String>>,
+    /// Patterns of the files that are wanted; none: all.
+    files: Vec<String>,
+}
+
+/// A magnet link, and what is wanted of what it leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddMagnet {
+    /// The link.
+    pub magnet: Magnet,
+    /// Patterns of the files that are wanted, as [`FileGlobs`] reads them; none: all. Whether they
+    /// match is seen when the metadata is here: where one does not, that is refused.
+    pub files: Vec<String>,
 }
 
 /// Why a magnet link came to no torrent.
@@ -59,9 +72,9 @@ impl SessionHandle {
     /// # Errors
     /// [`CommandError::NoSource`], [`CommandError::TooManyQuests`] and the end of the session;
     /// [`AddError::Disk`] where it is followed but was not kept for the next start.
-    pub async fn add_magnet(&self, magnet: Magnet) -> Result<Added, AddError> {
+    pub async fn add_magnet(&self, add: AddMagnet) -> Result<Added, AddError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.inbox.send(Input::AddMagnet { magnet: Box::new(magnet), reply }).await;
+        let sent = self.inbox.send(Input::AddMagnet { add: Box::new(add), reply }).await;
         sent.map_err(|Gone| CommandError::ShuttingDown)?;
         answer.await.unwrap_or(Err(AddError::Command(CommandError::ShuttingDown)))
     }
@@ -99,23 +112,25 @@ impl SessionHandle {
 impl Shell {
     pub(super) fn add_magnet(
         &mut self,
-        magnet: Box<Magnet>,
+        add: Box<AddMagnet>,
         reply: Reply<Result<Added, AddError>>,
     ) {
         if self.stopping.is_some() {
             drop(reply.send(Err(AddError::Command(CommandError::ShuttingDown))));
             return;
         }
-        self.issue(Command::AddMagnet(magnet.clone()), ReplyTo::Magnet(magnet, reply));
+        let command = Command::AddMagnet(Box::new(add.magnet.clone()));
+        self.issue(command, ReplyTo::Magnet(add, reply));
     }
 
     /// The session has answered: a link that is new is kept before its caller hears of it.
     pub(super) fn on_magnet(
         &mut self,
-        magnet: Magnet,
+        add: AddMagnet,
         reply: Reply<Result<Added, AddError>>,
         result: Result<Done, CommandError>,
     ) {
+        let AddMagnet { magnet, files } = add;
         let info_hash = magnet.info_hash;
         let (id, already) = match result {
             Ok(Done::Seeking { id, already }) => (id, already),
@@ -129,8 +144,11 @@ impl Shell {
         if already {
             return drop(reply.send(Ok(added)));
         }
+        if let Some(quest) = self.quests.get_mut(&id) {
+            quest.files.clone_from(&files);
+        }
         let Magnet { name, trackers, peers, .. } = magnet;
-        let (store, record) = (self.store.clone(), MagnetRecord { name, trackers, peers });
+        let (store, record) = (self.store.clone(), MagnetRecord { name, trackers, peers, files });
         self.in_store(move || {
             let kept = store.put_magnet(info_hash, &record);
             let lost = |error| AddError::Disk(format!("not kept for the next start: {error}"));
@@ -144,9 +162,22 @@ impl Shell {
         let message = format!("the metadata of {} is here, {} bytes", quest.name, info_bytes.len());
         tracing::info!(torrent = %quest.info_hash, bytes = info_bytes.len(), "metadata found");
         let metainfo = metainfo_file(&quest.trackers, info_bytes);
+        let source = match FileGlobs::parse(&quest.files) {
+            Ok(globs) => AddSource::Chosen(globs),
+            // Malformed ones were refused with the link: there are none.
+            Err(_) => AddSource::Download,
+        };
         self.tell(EventKind::Torrent, "metadata", id, message);
-        let add = AddTorrent { metainfo, source: AddSource::Download };
-        self.begin_add(add, AddReply::Quest(id));
+        self.begin_add(AddTorrent { metainfo, source }, AddReply::Quest(id));
+    }
+
+    /// Takes a link of an earlier life of this node up again.
+    pub(super) fn restore_magnet(&mut self, add: AddMagnet) {
+        let info_hash = add.magnet.info_hash;
+        self.issue(Command::AddMagnet(Box::new(add.magnet)), ReplyTo::Nobody);
+        if let Some(quest) = self.quests.values_mut().find(|quest| quest.info_hash == info_hash) {
+            quest.files = add.files;
+        }
     }
 
     pub(super) fn on_quest_result(&mut self, quest: TorrentId, result: Result<Added, AddError>) {
@@ -160,7 +191,8 @@ impl Shell {
         let (info_hash, name) = (view.info_hash, view.name.clone());
         tracing::info!(torrent = %info_hash, name, "looking for metadata");
         let swarm = Arc::new(Swarm::unknown(id, info_hash));
-        let quest = Quest { info_hash, swarm, name, trackers: view.trackers.clone() };
+        let trackers = view.trackers.clone();
+        let quest = Quest { info_hash, swarm, name, trackers, files: Vec::new() };
         let again = self.quests.insert(id, quest).is_some();
         let what = if again { "state" } else { "added" };
         let message = format!("the metadata of {} is looked for", view.name);
@@ -198,7 +230,7 @@ impl Shell {
 }
 
 /// The magnet links that the store keeps. One whose torrent is kept too is over.
-pub(super) fn kept(store: &Store) -> Vec<Magnet> {
+pub(super) fn kept(store: &Store) -> Vec<AddMagnet> {
     let records = store.magnets().unwrap_or_else(|error| {
         tracing::error!(%error, "the kept magnet links cannot be read");
         Vec::new()
@@ -211,8 +243,8 @@ pub(super) fn kept(store: &Store) -> Vec<Magnet> {
         }
     }
     let magnet = |(info_hash, record): (InfoHash, MagnetRecord)| {
-        let MagnetRecord { name, trackers, peers } = record;
-        Magnet { info_hash, name, trackers, peers }
+        let MagnetRecord { name, trackers, peers, files } = record;
+        AddMagnet { magnet: Magnet { info_hash, name, trackers, peers }, files }
     };
     kept.into_iter().map(magnet).collect()
 }

@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use shoal_core::{
     ids::{AnnounceId, CommandId, InfoHash, TorrentId},
-    magnet::Magnet,
     session::{
         Action, Event, Session,
         command::{Command, CommandError, Done},
@@ -26,6 +25,7 @@ use super::{
     housekeeping::Chores,
     inbox::{AddReply, DiskNews, Inbox, Input, Parsed, Reply},
     job_watch::JobWatches,
+    magnets::AddMagnet,
     magnets::Quest,
     opening::{Folders, OpenedTorrent},
     policy::Policies,
@@ -127,7 +127,7 @@ pub(super) enum ReplyTo {
     /// An addition of this torrent.
     Add(InfoHash, AddReply),
     /// A magnet link that is to be kept.
-    Magnet(Box<Magnet>, Reply<Result<Added, AddError>>),
+    Magnet(Box<AddMagnet>, Reply<Result<Added, AddError>>),
     /// A creation that waits for its job.
     Create(Box<super::creation::Wanted>),
     /// The end.
@@ -231,7 +231,7 @@ impl Shell {
                 self.waiting.removed.push((info_hash, reply, result));
             }
             ReplyTo::Add(info_hash, reply) => self.on_added(info_hash, reply, result),
-            ReplyTo::Magnet(magnet, reply) => self.on_magnet(*magnet, reply, result),
+            ReplyTo::Magnet(add, reply) => self.on_magnet(*add, reply, result),
             ReplyTo::Create(wanted) => self.on_creation_job(*wanted, result),
             ReplyTo::Shutdown => {
                 if let Some(stopping) = &mut self.stopping {
@@ -251,7 +251,7 @@ impl Shell {
             Input::Command { command, reply } => self.on_command(*command, reply),
             Input::Query(look) => look(&self.session),
             Input::Add { add, reply } => self.begin_add(add, AddReply::Caller(reply)),
-            Input::AddMagnet { magnet, reply } => self.add_magnet(magnet, reply),
+            Input::AddMagnet { add, reply } => self.add_magnet(add, reply),
             Input::Create { create, reply } => self.begin_creation(*create, reply),
             Input::SetPolicy { set, reply } => self.set_policy(*set, Some(reply)),
             Input::ResetPolicy { scope, reply } => self.reset_policy(scope, reply),

@@ -12,9 +12,8 @@ use std::{
 use shoal_core::{
     config::Config,
     ids::PeerId,
-    magnet::Magnet,
     policy::Labels,
-    session::{Event, Identity, Session, command::Command},
+    session::{Event, Identity, Session},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
@@ -28,7 +27,7 @@ use super::{
     housekeeping::Chores,
     inbox::{INBOX_LEN, Inbox, Input},
     job_watch::JobWatches,
-    magnets,
+    magnets::{self, AddMagnet},
     opening::{self, Folders},
     policy::{self, Policies},
     run::{ReplyTo, Rooms, Shell, Waiting},
@@ -164,7 +163,7 @@ pub(super) async fn start_with(
         }
     }
     for magnet in opened.magnets {
-        shell.issue(Command::AddMagnet(Box::new(magnet)), ReplyTo::Nobody);
+        shell.restore_magnet(magnet);
     }
     for policy in opened.policies {
         shell.set_policy(policy, None);
@@ -186,7 +185,7 @@ struct AtStart {
     store: Store,
     peer_id: PeerId,
     torrents: Vec<(shoal_core::ids::InfoHash, Result<opening::OpenedTorrent, String>)>,
-    magnets: Vec<Magnet>,
+    magnets: Vec<AddMagnet>,
     policies: Vec<SetPolicy>,
 }
 
