@@ -132,7 +132,8 @@ async fn queued_requests_are_rejected_by_a_choke_a_cancel_and_the_loss_of_the_pi
     served(&swarm).clear(PieceIndex(1));
     party.net.serve(conn, Serving::Choked, 128 * 1024);
     let (mut answered, mut rejected, mut choked) = (0, 0, false);
-    while answered + rejected < count {
+    // All may be rejected for the piece before the choke is heard.
+    while answered + rejected < count || !choked {
         match script.hear() {
             (7, body) => {
                 let at = u32::from_be_bytes(body[4..8].try_into().unwrap()) as usize;
@@ -144,7 +145,7 @@ async fn queued_requests_are_rejected_by_a_choke_a_cancel_and_the_loss_of_the_pi
             other => panic!("{other:?}"),
         }
     }
-    assert!(choked && rejected > 1, "{answered} answered, {rejected} rejected");
+    assert!(rejected > 1, "{answered} answered, {rejected} rejected");
 }
 
 fn encoded(message: &Message) -> Vec<u8> {
