@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use shoal::v1::{self, EventKind};
 use tonic::Code;
 
-use crate::harness::{CHUNK, Host, Party, address, info_hash, last, refusal, sample};
+use crate::harness::{CHUNK, Host, Party, address, dead_port, info_hash, last, refusal, sample};
 
 /// Neighbours without padding between them: the second begins in a chunk of the first.
 const FILES: [(&str, usize, u64); 5] = [
@@ -218,8 +218,12 @@ async fn patterns_given_with_a_magnet_link_count_once_its_metadata_is_here() {
     let peer = seeder.addr.to_string();
     let add = ["torrent", "add", &link, "--peer", &peer];
 
-    // One that matches nothing: the link stays, with the reason, and may be given again.
+    // Nobody is at the first address: the link waits, and what is given with it again counts.
+    let dead = format!("127.0.0.1:{}", dead_port());
+    leecher.ctl(&["torrent", "add", &link, "--peer", &dead, "--no-wait"]).await.ok();
+    // A pattern that matches nothing: the link stays, with the reason, and may be given again.
     let said = leecher.ctl(&[&add[..], &["--files", "03.mkv"]].concat()).await;
+    assert!(said.err.contains("its peers are known; these files are wanted of it"), "{said:?}");
     assert!(said.err.contains("no file of \"release\" matches \"03.mkv\""), "{said:?}");
     assert_eq!(leecher.torrent().await.state(), v1::TorrentState::Error);
 

@@ -56,11 +56,13 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
     let mut reply = s.unary(s.torrents().add_torrent(request)).await?;
     if reply.already {
         let changed = if given { "its peers are known" } else { "nothing was changed" };
-        let hint = match args.files.is_empty() {
-            true => "",
-            false => ": torrent select says which files are wanted",
+        let waits = reply.torrent.as_ref().is_some_and(magnet::is_all);
+        let files = match (args.files.is_empty(), waits) {
+            (true, _) => "",
+            (false, true) => "; these files are wanted of it",
+            (false, false) => ": torrent select says which files are wanted",
         };
-        s.say(&format!("it was there already; {changed}{hint}"));
+        s.say(&format!("it was there already; {changed}{files}"));
     }
     if let Some(torrent) = reply.torrent.take() {
         reply.torrent = Some(match args.no_wait {

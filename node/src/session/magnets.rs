@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_core::{
+    config::GIVEN_PEERS_MAX,
     ids::{InfoHash, TorrentId},
     magnet::{Magnet, metainfo_file},
     session::{
@@ -35,9 +36,8 @@ pub(super) struct Quest {
     pub(super) info_hash: InfoHash,
     pub(super) swarm: Arc<Swarm>,
     name: String,
-    trackers: Vec<Vec<String>>,
-    /// Patterns of the files that are wanted; none: all.
-    files: Vec<String>,
+    /// What is kept of it over a restart.
+    record: MagnetRecord,
 }
 
 /// A magnet link, and what is wanted of what it leads to.
@@ -62,6 +62,23 @@ pub enum QuestError {
     /// The session ended.
     #[error(transparent)]
     Gone(#[from] Gone),
+}
+
+impl Quest {
+    /// Takes what a link says, also one that is given again: its peers beside those known, and other
+    /// files where any are named.
+    fn learn(&mut self, magnet: Magnet, files: Vec<String>) {
+        let record = &mut self.record;
+        for peer in magnet.peers {
+            if record.peers.len() < GIVEN_PEERS_MAX && !record.peers.contains(&peer) {
+                record.peers.push(peer);
+            }
+        }
+        record.name = record.name.take().or(magnet.name);
+        if !files.is_empty() {
+            record.files = files;
+        }
+    }
 }
 
 impl SessionHandle {
@@ -123,7 +140,7 @@ impl Shell {
         self.issue(command, ReplyTo::Magnet(add, reply));
     }
 
-    /// The session has answered: a link that is new is kept before its caller hears of it.
+    /// The session has answered: a link is kept before its caller hears of it.
     pub(super) fn on_magnet(
         &mut self,
         add: AddMagnet,
@@ -141,14 +158,12 @@ impl Shell {
             Err(error) => return drop(reply.send(Err(AddError::Command(error)))),
         };
         let added = Added { id, info_hash, already };
-        if already {
+        let Some(quest) = self.quests.get_mut(&id) else {
+            // Its torrent is here.
             return drop(reply.send(Ok(added)));
-        }
-        if let Some(quest) = self.quests.get_mut(&id) {
-            quest.files.clone_from(&files);
-        }
-        let Magnet { name, trackers, peers, .. } = magnet;
-        let (store, record) = (self.store.clone(), MagnetRecord { name, trackers, peers, files });
+        };
+        quest.learn(magnet, files);
+        let (store, record) = (self.store.clone(), quest.record.clone());
         self.in_store(move || {
             let kept = store.put_magnet(info_hash, &record);
             let lost = |error| AddError::Disk(format!("not kept for the next start: {error}"));
@@ -161,8 +176,8 @@ impl Shell {
         let Some(quest) = self.quests.get(&id) else { return };
         let message = format!("the metadata of {} is here, {} bytes", quest.name, info_bytes.len());
         tracing::info!(torrent = %quest.info_hash, bytes = info_bytes.len(), "metadata found");
-        let metainfo = metainfo_file(&quest.trackers, info_bytes);
-        let source = match FileGlobs::parse(&quest.files) {
+        let metainfo = metainfo_file(&quest.record.trackers, info_bytes);
+        let source = match FileGlobs::parse(&quest.record.files) {
             Ok(globs) => AddSource::Chosen(globs),
             // Malformed ones were refused with the link: there are none.
             Err(_) => AddSource::Download,
@@ -173,10 +188,11 @@ impl Shell {
 
     /// Takes a link of an earlier life of this node up again.
     pub(super) fn restore_magnet(&mut self, add: AddMagnet) {
-        let info_hash = add.magnet.info_hash;
-        self.issue(Command::AddMagnet(Box::new(add.magnet)), ReplyTo::Nobody);
-        if let Some(quest) = self.quests.values_mut().find(|quest| quest.info_hash == info_hash) {
-            quest.files = add.files;
+        let AddMagnet { magnet, files } = add;
+        self.issue(Command::AddMagnet(Box::new(magnet.clone())), ReplyTo::Nobody);
+        let mut quests = self.quests.values_mut();
+        if let Some(quest) = quests.find(|quest| quest.info_hash == magnet.info_hash) {
+            quest.learn(magnet, files);
         }
     }
 
@@ -191,10 +207,13 @@ impl Shell {
         let (info_hash, name) = (view.info_hash, view.name.clone());
         tracing::info!(torrent = %info_hash, name, "looking for metadata");
         let swarm = Arc::new(Swarm::unknown(id, info_hash));
-        let trackers = view.trackers.clone();
-        let quest = Quest { info_hash, swarm, name, trackers, files: Vec::new() };
-        let again = self.quests.insert(id, quest).is_some();
-        let what = if again { "state" } else { "added" };
+        let before = self.quests.remove(&id);
+        let what = if before.is_some() { "state" } else { "added" };
+        let record = before.map(|quest| quest.record).unwrap_or_else(|| {
+            let trackers = view.trackers.clone();
+            MagnetRecord { trackers, ..MagnetRecord::default() }
+        });
+        self.quests.insert(id, Quest { info_hash, swarm, name, record });
         let message = format!("the metadata of {} is looked for", view.name);
         let detail = Detail::Quest(Box::new(view));
         self.tell_with(EventKind::Torrent, what, Some(id), message, detail);
