@@ -49,8 +49,8 @@
 ---@class shoal.Download
 ---@field id string # the info hash — 40 hexadecimal digits
 ---@field name string # the torrent's name
----@field total integer # all of it — bytes, ≥ 0
----@field done integer # what is verified — bytes, 0 to total
+---@field total integer # all that is wanted of it — bytes, ≥ 0
+---@field done integer # what of that is verified — bytes, 0 to total
 ---@field rate number # from all peers together, smoothed — bytes/s, ≥ 0
 ---@field endgame boolean # nothing is left to begin: the last chunks are on their way
 ---@field elapsed_ms integer # since it began — ms, ≥ 0

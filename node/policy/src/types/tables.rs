@@ -146,8 +146,8 @@ const CHUNK: &[Field] = &[
 const DOWNLOAD: &[Field] = &[
     field("id", "string", "40 hexadecimal digits", "the info hash"),
     field("name", "string", "", "the torrent's name"),
-    field("total", "integer", "bytes, ≥ 0", "all of it"),
-    field("done", "integer", "bytes, 0 to total", "what is verified"),
+    field("total", "integer", "bytes, ≥ 0", "all that is wanted of it"),
+    field("done", "integer", "bytes, 0 to total", "what of that is verified"),
     field("rate", "number", "bytes/s, ≥ 0", "from all peers together, smoothed"),
     field("endgame", "boolean", "", "nothing is left to begin: the last chunks are on their way"),
     field("elapsed_ms", "integer", "ms, ≥ 0", "since it began"),

@@ -133,7 +133,7 @@ impl Session {
             return Ok(());
         }
         let full = quest.sources.len() >= self.sources_max()
-            || self.connection_count() >= self.config.connections_max;
+            || self.peer_count() >= self.config.connections_max;
         if full { Err(CloseCause::Full) } else { Ok(()) }
     }
 
@@ -201,7 +201,7 @@ impl Session {
         let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
         let room = self.sources_max().saturating_sub(quest.sources.len() + dials);
         let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let taken = self.connection_count() + self.dials.len();
+        let taken = self.peer_count() + self.dials.len();
         let total = self.config.connections_max.saturating_sub(taken);
         for addr in quest.book.due(self.now, room.min(half_open).min(total)) {
             let conn = ConnId(self.next_id());

@@ -54,6 +54,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
         let hello = ExtendedHandshake::decode(payload)?;
+        let limit = self.config.peers_per_torrent_max;
         let Some(quest) = self.quests.get_mut(&id) else { return Ok(()) };
         let Some(source) = quest.sources.get_mut(&conn).filter(|source| source.terms.extended)
         else {
@@ -62,7 +63,7 @@ impl Session {
         if let Some(port) = hello.port.filter(|_| source.listen.is_none()) {
             let listen = SocketAddr::new(source.address().ip(), port);
             source.listen = Some(listen);
-            quest.book.connected(listen, conn);
+            quest.book.introduced(listen, conn, limit);
         }
         let offer = hello.ids.get(&Extension::Metadata).copied().zip(hello.metadata_size);
         let Some((kind, size)) = offer else {
