@@ -217,13 +217,8 @@ fn build(
     let net_config = NetConfig { listen, peer_id: opened.peer_id, limits, rates, clock };
     let failed = |source| StartError::Listen { addr: listen, source };
     let net = Net::start(net_config, net_reports.clone()).map_err(failed)?;
-    let web_seed_config = WebSeedConfig {
-        local_address: Some(listen.ip()),
-        guard: options.web_seed_guard,
-        vouch_every: config.snub_after / 4,
-        ..WebSeedConfig::default()
-    };
-    let web_seeds = WebSeeds::new(web_seed_config, net.limits(), clock, net_reports);
+    let asks = web_seed_config(listen.ip(), options.web_seed_guard, &config);
+    let web_seeds = WebSeeds::new(asks, net.limits(), clock, net_reports);
     let web_seeds = web_seeds.map_err(StartError::WebSeeds)?;
     let listen_addr = net.local_addr();
     let labels = Arc::new(options.labels);
@@ -242,12 +237,7 @@ fn build(
     config.local_discovery = discovery.is_some();
     let policy_inbox = inbox.clone();
     let tell = Arc::new(move |news| policy_inbox.tell(Input::Policy(news)));
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let rooms = Rooms {
-        pieces: room("pieces", cores.clamp(2, PIECE_THREADS_MAX))?,
-        files: room("files", FILE_THREADS)?,
-        store: room("store", 1)?,
-    };
+    let rooms = rooms()?;
     let facts = Arc::new(NodeFacts {
         peer_id: opened.peer_id,
         listen_addr,
@@ -286,6 +276,21 @@ fn build(
         arriving: None,
         stopping: None,
     })
+}
+
+/// The disk threads.
+fn rooms() -> Result<Rooms, StartError> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Ok(Rooms {
+        pieces: room("pieces", cores.clamp(2, PIECE_THREADS_MAX))?,
+        files: room("files", FILE_THREADS)?,
+        store: room("store", 1)?,
+    })
+}
+
+fn web_seed_config(from: IpAddr, guard: Guard, config: &Config) -> WebSeedConfig {
+    let (local_address, vouch_every) = (Some(from), config.snub_after / 4);
+    WebSeedConfig { local_address, guard, vouch_every, ..WebSeedConfig::default() }
 }
 
 /// Begins local discovery. Where that fails the node does without.

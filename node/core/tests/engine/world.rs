@@ -182,6 +182,7 @@ pub(crate) fn with_web_seeds(len: u64, piece_len: u32, web_seeds: &[&str]) -> Ar
 }
 
 /// Where a torrent says that its bytes are.
+#[derive(Clone, Copy)]
 struct Sources<'a> {
     trackers: &'a [&'a str],
     web_seeds: &'a [&'a str],
