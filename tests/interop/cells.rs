@@ -181,6 +181,32 @@ async fn transmission_seeds_to_us_through_every_tracker() {
     seeds_to_us(Kind::Transmission).await;
 }
 
+/// It dials over µTP, finds nobody, and leaves the address alone: the seed dials it.
+#[tokio::test]
+async fn transmission_as_it_comes_is_dialled_by_our_seed() {
+    let Some(mut room) = room(Kind::Transmission).await else { return };
+    let ours = Node::peer(&room.shoald, &room.net.host(), &room.dir.path().join("ours")).await;
+    let payloads = room.open(&ours, &[(Tracker::OursHttp, Shape::File)]).await;
+    ours.connect_tracker().await;
+    let (place, role) = (room.net.host(), Role::LeechByUtp);
+    let (data, home) = (room.dir.path().join("theirs"), room.dir.path().join("home"));
+    let torrents = torrents(&payloads);
+    let task = Task { place: &place, role, torrents: &torrents, data: &data, home: &home };
+    let client = Kind::Transmission.start(&task);
+    let (_, missing) = room.watch(&payloads, |_, entry| entry.incomplete == 1).await;
+    assert!(missing.is_empty(), "{missing:#?}\n{}", client.said());
+    // A seed hears of it with its next announce.
+    let request = v1::UpdateStatusToTrackerRequest::default();
+    ours.peer().update_status_to_tracker(request).await.unwrap();
+    let (done, missing) = room
+        .watch(&payloads, |payload, entry| {
+            entry.complete == 2 && payload.difference_at(Kind::Transmission, &data).is_none()
+        })
+        .await;
+    println!("Transmission leeches from a seed that dials it: {done:.1?}");
+    assert!(missing.is_empty(), "{missing:#?}\n{}\nours: {}", client.said(), ours.said());
+}
+
 #[tokio::test]
 async fn libtorrent_leeches_from_us_through_every_tracker() {
     leeches_from_us(Kind::Libtorrent).await;

@@ -35,6 +35,8 @@ pub enum Kind {
 pub enum Role {
     /// Fetches them and goes on serving them.
     Leech,
+    /// The same; what dials over µTP first does so.
+    LeechByUtp,
     /// Has them.
     Seed,
 }

@@ -3,14 +3,14 @@
 //!
 //! By default it dials over µTP, waits 9 s for an answer, and goes on over TCP; 3.00 takes that
 //! connect, while it is under way, for failed, and leaves the address alone for 15 minutes. So µTP is
-//! off here.
+//! off here, but for the test that a seed of ours comes to it then.
 
 use std::fs;
 
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{PORT, Task};
+use super::{PORT, Role, Task};
 
 pub(super) fn command(task: &Task<'_>) -> Command {
     let watched = task.home.join("watched");
@@ -30,7 +30,7 @@ pub(super) fn command(task: &Task<'_>) -> Command {
         "port-forwarding-enabled": false,
         "rename-partial-files": false,
         "rpc-enabled": false,
-        "utp-enabled": false,
+        "utp-enabled": task.role == Role::LeechByUtp,
         "watch-dir": watched,
         "watch-dir-enabled": true,
     });

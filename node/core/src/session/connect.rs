@@ -1,10 +1,11 @@
-//! Who is connected: dials, incoming handshakes, duplicates, limits, ends.
+//! Who is connected: handshakes of both directions, duplicates, limits, ends.
 
 use std::net::SocketAddr;
 
 use super::{
     Action, Dial, Serving, Session,
     command::{CommandError, Done},
+    dial::{REDIAL_AFTER, again_after},
     fault::CloseCause,
     notice::{Notice, PeerNews},
     notify,
@@ -19,15 +20,12 @@ use crate::{
     ids::{CommandId, ConnId, InfoHash, PeerId, TorrentId},
     peer::{Conn, Origin},
     policy::ChunkFault,
-    torrent::{Condition, Torrent, book::Source},
+    torrent::{Condition, Torrent},
     wire::{
         Message, Terms,
         extended::{ExtendedHandshake, Extension, HANDSHAKE_ID, ShoalOffer},
     },
 };
-
-/// How long a peer that ended a connection in order is left alone before it is dialled again.
-pub(super) const REDIAL_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long `connect_peer` waits for a peer to say what it has.
 const INTRODUCTION: std::time::Duration = std::time::Duration::from_millis(500);
@@ -132,30 +130,6 @@ impl Session {
                 (cause, _, _) => CommandError::PeerUnreachable { addr, cause: cause.to_string() },
             };
             reply(out, waiter, Err(error));
-        }
-    }
-
-    pub(super) fn on_dial_failed(&mut self, conn: ConnId, cause: &str, out: &mut Vec<Action>) {
-        let Some(dial) = self.end_dial(conn) else { return };
-        let Dial { torrent: id, addr, waiters, .. } = dial;
-        let beside = self.dials.values().any(|other| other.addr == addr);
-        if let Some(quest) = self.quests.get_mut(&id) {
-            quest.book.dial_failed(addr, conn, self.now);
-            self.dirty.insert(id);
-        }
-        if let Some(torrent) = self.torrents.get_mut(&id) {
-            if beside {
-                torrent.book.hold_up(addr, conn);
-                self.held_up.entry(addr).or_default().insert(id);
-            } else {
-                torrent.book.dial_failed(addr, conn, self.now);
-            }
-            self.dirty.insert(id);
-        }
-        self.go_on(addr, out);
-        for waiter in waiters {
-            let cause = cause.to_owned();
-            reply(out, waiter, Err(CommandError::PeerUnreachable { addr, cause }));
         }
     }
 
@@ -351,7 +325,8 @@ impl Session {
                 self.web_seed_conns -= 1;
             } else {
                 torrent.picker.remove_peer(&state.have);
-                torrent.book.closed(state.address(), conn, self.now + REDIAL_AFTER);
+                let again_after = again_after(torrent, &state);
+                torrent.book.closed(state.address(), conn, self.now + again_after);
                 self.timers.set(Timer::Redial(state.torrent), self.now + REDIAL_AFTER);
             }
         }
@@ -402,87 +377,6 @@ impl Session {
             already,
         };
         reply(out, command, Ok(done));
-    }
-
-    /// Dials known peers, while a download wants them.
-    pub(super) fn dial_more(&mut self, id: TorrentId, out: &mut Vec<Action>) {
-        let Some(torrent) = self.torrents.get(&id) else { return };
-        let wanted =
-            torrent.auto_download.is_some() && !torrent.is_finished() && torrent.takes_part();
-        if !wanted || self.leaving.is_some() {
-            return;
-        }
-        let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
-        let per_torrent = self.config.connections_per_torrent_max;
-        let room = per_torrent.saturating_sub(torrent.peer_count() + dials);
-        let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let taken = self.peer_count() + self.dials.len();
-        let total = self.config.connections_max.saturating_sub(taken);
-        let due = torrent.book.due(self.now, room.min(half_open).min(total));
-        for addr in due {
-            self.dial(id, addr, Origin::Dialled, None, out);
-        }
-        if let Some(next) = self.torrents[&id].book.next_due(self.now) {
-            self.timers.set(Timer::Redial(id), next);
-        }
-    }
-
-    /// Forgets a dial that ended.
-    fn end_dial(&mut self, conn: ConnId) -> Option<Dial> {
-        self.timers.clear(Timer::Dial(conn));
-        self.dials.remove(&conn)
-    }
-
-    /// Goes on with the torrents whose dials to an address failed beside another one, once none is
-    /// under way: where nobody is there all have failed. Where somebody is, they are taken one at a
-    /// time, as by Transmission, which hangs up on a second handshake while one is not done.
-    fn go_on(&mut self, addr: SocketAddr, out: &mut Vec<Action>) {
-        if self.dials.values().any(|dial| dial.addr == addr) {
-            return;
-        }
-        let mut held_up = self.held_up.remove(&addr).unwrap_or_default();
-        let failed = !held_up.is_empty() && !self.conns.values().any(|c| c.address() == addr);
-        while let Some(id) = held_up.pop_first() {
-            let full = self.limit_reached(id, self.dials.len()).is_some();
-            let Some(torrent) = self.torrents.get_mut(&id) else { continue };
-            torrent.book.let_go(addr, failed, self.now);
-            self.dirty.insert(id);
-            let wanted = torrent.auto_download.is_some() && torrent.takes_part();
-            if wanted && !failed && !full && self.leaving.is_none() {
-                self.dial(id, addr, Origin::Dialled, None, out);
-                if !held_up.is_empty() {
-                    self.held_up.insert(addr, held_up);
-                }
-                return;
-            }
-        }
-    }
-
-    /// Dials an address.
-    pub(super) fn dial(
-        &mut self,
-        id: TorrentId,
-        addr: SocketAddr,
-        origin: Origin,
-        waiter: Option<CommandId>,
-        out: &mut Vec<Action>,
-    ) {
-        let conn = ConnId(self.next_id());
-        let limit = self.config.peers_per_torrent_max;
-        let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if torrent.blame.is_banned_addr(&addr) {
-            return torrent.book.is_ourselves(addr);
-        }
-        if origin == Origin::Operator {
-            torrent.book.learn(addr, Source::Operator, limit);
-        }
-        torrent.book.dialling(addr, conn);
-        let info_hash = torrent.metainfo.info_hash;
-        let waiters = waiter.into_iter().collect();
-        self.dials.insert(conn, Dial { torrent: id, addr, origin, waiters });
-        // The shell keeps the handshake timeout itself; this one is for a shell that does not.
-        self.timers.set(Timer::Dial(conn), self.now + self.config.handshake_timeout * 2);
-        out.push(Action::Dial { conn, torrent: id, info_hash, addr });
     }
 
     /// The connection of a torrent to the peer that listens at `addr`.

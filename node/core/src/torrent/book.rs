@@ -152,6 +152,15 @@ impl Book {
         due.into_iter().map(|(.., addr)| addr).take(count).collect()
     }
 
+    /// Addresses that nobody tried yet are due at `at`.
+    pub fn give_time(&mut self, at: Timestamp) {
+        for entry in self.entries.values_mut() {
+            if entry.standing == Standing::Free(Timestamp::default()) {
+                entry.standing = Standing::Free(at);
+            }
+        }
+    }
+
     /// Whether a dial is under way or may still be made at once: somebody may yet turn up.
     #[must_use]
     pub fn has_untried(&self) -> bool {

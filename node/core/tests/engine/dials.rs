@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use shoal_core::{
+    bitfield::Bitfield,
     ids::{CommandId, ConnId, PeerId},
     session::{Action, Identity, Session, command::Resume, event::Opened},
     time::Timestamp,
@@ -130,4 +131,46 @@ fn torrents_that_were_left_are_passed_over() {
     dialling.end(true);
     let rest = [dialling.end(true), dialling.end(true)];
     assert!(!rest.contains(&left.min(third)) && dialling.dials.is_empty());
+}
+
+/// Two nodes that have something, the first told where the second listens.
+fn offering(announces: bool, of_the_other: Bitfield) -> (World, usize, usize) {
+    let mut world = World::new(metainfo(MIB, 512 * 1024));
+    let all = Bitfield::full(of_the_other.len());
+    let seed = world.node(Host::default(), Config::default(), all);
+    let torrent = world.torrent(seed);
+    if announces {
+        world.command(seed, Command::ConnectTracker(torrent));
+    }
+    let other = world.node(Host::default(), Config::default(), of_the_other);
+    let addr = world.addr(other);
+    world.command(seed, Command::LearnPeers(torrent, vec![addr]));
+    (world, seed, other)
+}
+
+#[test]
+fn a_seed_dials_who_has_not_come_by_itself_within_ten_seconds() {
+    let (mut world, seed, other) = offering(true, bits(2, []));
+    let begun = world.now;
+    world.run(Duration::from_secs(60), |world| !world.dialled.is_empty());
+    assert_eq!(world.now.since(begun).as_secs(), 10);
+    world.run(Duration::from_secs(1), |_| false);
+    assert_eq!(world.dialled, [(seed, world.addr(other))]);
+    assert_eq!(world.session(seed).connections(world.torrent(seed)).len(), 1);
+}
+
+#[test]
+fn a_torrent_that_was_merely_added_dials_nobody() {
+    let (mut world, ..) = offering(false, bits(2, []));
+    world.run(Duration::from_secs(300), |_| false);
+    assert_eq!(world.dialled, []);
+}
+
+#[test]
+fn a_seed_that_met_a_seed_leaves_it_alone_for_half_an_hour() {
+    let (mut world, ..) = offering(true, bits(2, [0, 1]));
+    world.run(Duration::from_secs(1790), |_| false);
+    assert_eq!(world.dialled.len(), 1);
+    world.run(Duration::from_secs(60), |_| false);
+    assert_eq!(world.dialled.len(), 2);
 }

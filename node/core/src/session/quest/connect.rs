@@ -9,7 +9,7 @@ use crate::{
     peer::Origin,
     session::{
         Action, Dial, Serving, Session,
-        connect::REDIAL_AFTER,
+        dial::REDIAL_AFTER,
         fault::CloseCause,
         notice::{Notice, PeerNews},
         notify,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{METADATA_PIPELINE, METADATA_SIZES_MAX, METADATA_TIMEOUT},
     ids::{ConnId, TorrentId},
-    session::{Action, Session, connect::REDIAL_AFTER, fault::CloseCause, timers::Timer},
+    session::{Action, Session, dial::REDIAL_AFTER, fault::CloseCause, timers::Timer},
     time::Timestamp,
     wire::{
         Consequence, Message, MetadataMessage, Misbehaved, PeerFault,
