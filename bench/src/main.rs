@@ -5,6 +5,7 @@ mod answer;
 mod client;
 mod decisions;
 mod floor;
+mod hash;
 mod interrupt;
 mod machine;
 mod pairs;
@@ -51,6 +52,8 @@ enum Command {
     Transfer(TransferArgs),
     /// Time shoal against each client, both ways, in turn with that client against itself
     Pairs(PairsArgs),
+    /// Time how fast a node creates and verifies torrents, beside one core's SHA-1
+    Hash(HashArgs),
     /// Count what crosses between two zones of nodes under one policy and under another, in turn
     Zones(ZonesArgs),
     /// Measure what a decision of each policy costs
@@ -148,6 +151,21 @@ struct PairsArgs {
 }
 
 #[derive(Args, Debug)]
+struct HashArgs {
+    #[command(flatten)]
+    every: Every,
+    /// Bytes to hash
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    size: ByteSize,
+    /// Bytes of a piece, a power of two from 16KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "512KiB")]
+    piece: ByteSize,
+    /// Folder of shoald and shoalctl [default: that of this program]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 struct ZonesArgs {
     #[command(flatten)]
     every: Every,
@@ -224,6 +242,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, hosts, ..plan })
         }
         Command::Pairs(args) => pairs(args),
+        Command::Hash(args) => hash(args),
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
@@ -279,6 +298,21 @@ fn pairs(args: PairsArgs) -> anyhow::Result<()> {
         bin_dir: args.bin_dir,
     })?;
     show(output, &report, pairs::Report::table)
+}
+
+fn hash(args: HashArgs) -> anyhow::Result<()> {
+    interrupt::install()?;
+    let Every { runs, dir, timeout, output } = args.every;
+    anyhow::ensure!(args.size.as_u64() > 0, "--size: there is nothing to hash");
+    let report = hash::measure(&hash::Plan {
+        len: args.size.as_u64(),
+        piece_len: piece_len(args.piece)?,
+        runs,
+        dir: dir.unwrap_or_else(space::default_dir),
+        timeout: Duration::from_secs(timeout),
+        bin_dir: args.bin_dir,
+    })?;
+    show(output, &report, hash::Report::table)
 }
 
 fn zones(args: ZonesArgs) -> anyhow::Result<()> {

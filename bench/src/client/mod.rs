@@ -268,16 +268,16 @@ impl Programs {
     }
 
     /// A command to the node of `state_dir`, answered as JSON.
-    pub(crate) fn command<const N: usize>(
+    pub(crate) fn command<'a>(
         &self,
         state_dir: &Path,
-        words: [&str; N],
+        words: impl IntoIterator<Item = &'a str>,
     ) -> Vec<OsString> {
         let mut endpoint = OsString::from("unix://");
         endpoint.push(state_dir.join("shoald.sock"));
         let mut argv =
             argv(&self.shoalctl, [&"--endpoint" as &dyn Arg, &endpoint, &"--format", &"json"]);
-        argv.extend(words.map(OsString::from));
+        argv.extend(words.into_iter().map(OsString::from));
         argv
     }
 
