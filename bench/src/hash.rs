@@ -227,10 +227,7 @@ impl Report {
 
     fn write_table(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "{}", self.machine)?;
-        let medium = match self.medium {
-            Medium::Tmpfs => "tmpfs",
-            Medium::Disk => "disk",
-        };
+        let medium = self.medium;
         let (size, piece) = (ByteSize(self.size_bytes), ByteSize(self.piece_bytes.into()));
         writeln!(out, "{size} on {medium}, pieces of {piece}, runs: {}", self.runs)?;
         writeln!(out)?;

@@ -110,10 +110,7 @@ impl Report {
         let piece = ByteSize(setting.piece_bytes.into());
         let runs = self.samples.iter().map(|sample| sample.run).max().unwrap_or(0);
         let source = if setting.is_sparse { "sparse: " } else { "" };
-        let medium = match setting.medium {
-            Medium::Tmpfs => "tmpfs",
-            Medium::Disk => "disk",
-        };
+        let medium = setting.medium;
         let way = if setting.hosts { "veth" } else { "loopback" };
         writeln!(
             out,

@@ -2,7 +2,7 @@
 //! there. Never here: the files of a run.
 
 use std::{
-    env,
+    env, fmt,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
@@ -21,6 +21,15 @@ pub(crate) enum Medium {
     Tmpfs,
     /// Anything else.
     Disk,
+}
+
+impl fmt::Display for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tmpfs => "tmpfs",
+            Self::Disk => "disk",
+        })
+    }
 }
 
 /// `f_type` of tmpfs, from statfs(2).

@@ -71,10 +71,7 @@ impl Report {
         let (machine, setting) = (&self.machine, &self.setting);
         writeln!(out, "{machine}")?;
         let runs = self.samples.iter().map(|sample| sample.run).max().unwrap_or(0);
-        let medium = match setting.medium {
-            Medium::Tmpfs => "tmpfs",
-            Medium::Disk => "disk",
-        };
+        let medium = setting.medium;
         let (size, piece) = (ByteSize(setting.size_bytes), ByteSize(setting.piece_bytes.into()));
         let small = ByteSize(setting.transmission_size_bytes);
         writeln!(out, "{size}, with transmission {small}, pieces of {piece}; veth, {medium}")?;
