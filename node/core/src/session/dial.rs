@@ -32,19 +32,23 @@ impl Session {
             torrent.book.give_time(self.now + OFFER_AFTER);
         }
         let torrent = &self.torrents[&id];
-        let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
-        let per_torrent = self.config.connections_per_torrent_max;
-        let room = per_torrent.saturating_sub(torrent.peer_count() + dials);
-        let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let taken = self.peer_count() + self.dials.len();
-        let total = self.config.connections_max.saturating_sub(taken);
-        let due = torrent.book.due(self.now, room.min(half_open).min(total));
-        for addr in due {
+        let left =
+            self.dials_left(id, torrent.peer_count(), self.config.connections_per_torrent_max);
+        for addr in torrent.book.due(self.now, left) {
             self.dial(id, addr, Origin::Dialled, None, out);
         }
         if let Some(next) = self.torrents[&id].book.next_due(self.now) {
             self.timers.set(Timer::Redial(id), next);
         }
+    }
+
+    /// How many dials may begin for a torrent or quest that has so many of at most `max` connections.
+    pub(super) fn dials_left(&self, id: TorrentId, connections: usize, max: usize) -> usize {
+        let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
+        let room = max.saturating_sub(connections + dials);
+        let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
+        let taken = self.peer_count() + self.dials.len();
+        room.min(half_open).min(self.config.connections_max.saturating_sub(taken))
     }
 
     /// Forgets a dial that ended.

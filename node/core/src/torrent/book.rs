@@ -145,6 +145,10 @@ impl Book {
     /// most trusted.
     #[must_use]
     pub fn due(&self, now: Timestamp, count: usize) -> Vec<SocketAddr> {
+        if count == 0 {
+            // A swarm that is full hears of a piece at every turn, and looks here.
+            return Vec::new();
+        }
         let free = |e: &Entry| matches!(e.standing, Standing::Free(at) if at <= now);
         let due = self.entries.iter().filter(|(_, entry)| free(entry));
         let mut due = due.map(|(&addr, e)| (e.failures, e.source.rank(), addr)).collect::<Vec<_>>();

@@ -198,12 +198,8 @@ impl Session {
     /// Dials known addresses.
     pub(super) fn dial_sources(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(quest) = self.quests.get(&id) else { return };
-        let dials = self.dials.values().filter(|dial| dial.torrent == id).count();
-        let room = self.sources_max().saturating_sub(quest.sources.len() + dials);
-        let half_open = self.config.half_open_max.saturating_sub(self.dials.len());
-        let taken = self.peer_count() + self.dials.len();
-        let total = self.config.connections_max.saturating_sub(taken);
-        for addr in quest.book.due(self.now, room.min(half_open).min(total)) {
+        let left = self.dials_left(id, quest.sources.len(), self.sources_max());
+        for addr in quest.book.due(self.now, left) {
             let conn = ConnId(self.next_id());
             let Some(quest) = self.quests.get_mut(&id) else { return };
             if quest.banned.addrs.contains(&addr) {
