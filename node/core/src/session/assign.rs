@@ -31,6 +31,7 @@ impl Session {
         if !torrent.may_fetch() || self.leaving.is_some() {
             return;
         }
+        self.excuse_witnesses(id, out);
         self.fill_exclusive(id, out);
         let torrent = &self.torrents[&id];
         if torrent.auto_download.is_none() || !torrent.may_download() {
@@ -45,22 +46,6 @@ impl Session {
                     true => self.consult(id, policy, out),
                     false => self.fill_by(id, Native::default(), out),
                 }
-            }
-        }
-    }
-
-    /// Extents that one connection must fetch alone: of a `request_download`, or of a piece whose
-    /// first copy was wrong.
-    fn fill_exclusive(&mut self, id: TorrentId, out: &mut Vec<Action>) {
-        let torrent = &self.torrents[&id];
-        let exclusive = torrent.pieces.pending().filter_map(|(piece, extent)| {
-            let only = torrent.pieces.opened(piece).and_then(|open| open.only)?;
-            Some((piece, extent, only))
-        });
-        for (piece, extent, only) in exclusive.collect::<Vec<_>>() {
-            // Whether the piece is wanted was decided when it was begun.
-            if self.lets_us(only) && self.is_below_slots(only) {
-                self.grant(id, piece, extent, only, out);
             }
         }
     }
@@ -137,7 +122,7 @@ impl Session {
     }
 
     /// Whether a peer lets us have what it has.
-    fn lets_us(&self, conn: ConnId) -> bool {
+    pub(super) fn lets_us(&self, conn: ConnId) -> bool {
         let state = self.conns.get(&conn);
         state.is_some_and(|state| !state.peer_choking && state.refuses_until <= self.now)
     }
@@ -146,7 +131,7 @@ impl Session {
         self.could_serve(conn) && self.is_below_slots(conn)
     }
 
-    fn is_below_slots(&self, conn: ConnId) -> bool {
+    pub(super) fn is_below_slots(&self, conn: ConnId) -> bool {
         (self.conns[&conn].leases.len() as u32) < self.slots_of(conn)
     }
 
@@ -245,33 +230,6 @@ impl Session {
         let share = if others_wait { budget / 2 } else { budget };
         // One piece is always allowed, whatever its size.
         all == 0 || (all + size <= budget && (mine == 0 || mine + size <= share))
-    }
-
-    /// Begins a piece for whoever the policy chooses, or, on trial, for one witness.
-    pub(super) fn begin_for_all(
-        &mut self,
-        id: TorrentId,
-        piece: PieceIndex,
-        out: &mut Vec<Action>,
-    ) {
-        let torrent = &self.torrents[&id];
-        let only = if torrent.blame.on_trial(piece) {
-            let holds = |conn: &ConnId| self.conns.get(conn).is_some_and(|s| s.have.get(piece));
-            let witness = torrent.blame.next_witness(piece, |conn| holds(&conn));
-            // Contributors are gone or failed alone: any one peer will do, as long as it is one.
-            let anyone = || {
-                let ready = torrent.conns.iter().copied().filter(|c| self.has_free_slot(*c));
-                let rank = |conn: &ConnId| (self.is_web_seed(*conn), self.conns[conn].failures);
-                ready.filter(|conn| holds(conn)).min_by_key(rank)
-            };
-            witness.or_else(anyone)
-        } else {
-            None
-        };
-        self.begin(id, piece, only, out);
-        if only.is_some() {
-            self.fill_exclusive(id, out);
-        }
     }
 
     /// Begins a piece.

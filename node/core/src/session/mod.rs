@@ -3,14 +3,15 @@
 //! [`Session::handle`] takes one fact and appends what is to be done; [`Session::next_deadline`] is
 //! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
 //! verbs are in the files beside: [`connect`] (who is connected), [`dial`] (whom we dial),
-//! [`exchange`] (what peers say), [`assign`], [`consult`], [`blind`] and [`rescue`] (who fetches
-//! what), [`decisions`] and [`explain`] (why), [`inform`] (what a policy is told and advises),
-//! [`transfer`] (what became of it), [`choke`] (who is served), [`web_seeds`] (HTTP servers),
-//! [`metadata`] (who gets it), [`quest`] (magnet links), [`orders`] (commands), [`select`] (what is
-//! wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers),
-//! [`clockwork`] (timers), [`snapshot`] (views).
+//! [`exchange`] (what peers say), [`assign`], [`alone`] (pieces for one connection), [`consult`],
+//! [`blind`] and [`rescue`] (who fetches what), [`decisions`] and [`explain`] (why), [`inform`] (what
+//! a policy is told and advises), [`transfer`] (what became of it), [`choke`] (who is served),
+//! [`web_seeds`] (HTTP servers), [`metadata`] (who gets it), [`quest`] (magnet links), [`orders`]
+//! (commands), [`select`] (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources
+//! of peers beside trackers), [`clockwork`] (timers), [`snapshot`] (views).
 
 pub mod action;
+mod alone;
 mod announce;
 mod assign;
 mod blind;

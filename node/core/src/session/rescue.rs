@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, Session};
 use crate::{
-    ids::{ConnId, LeaseId, TorrentId},
+    ids::{ConnId, LeaseId, PieceIndex, TorrentId},
     policy::ChunkFault,
     torrent::pieces::ExtentState,
 };
@@ -59,6 +59,7 @@ impl Session {
                 && self.torrents[&id].duplicate
                 && age >= DUPLICATE_AFTER
                 && self.is_single(slow)
+                && !self.is_exclusive(id, piece)
             {
                 self.grant(id, piece, extent, conn, out);
             }
@@ -70,9 +71,11 @@ impl Session {
     fn slowest_for(&self, id: TorrentId, conn: ConnId) -> Option<LeaseId> {
         let torrent = &self.torrents[&id];
         let have = &self.conns[&conn].have;
-        let shared = torrent.pieces.open();
-        let shared = shared.filter(|(piece, open)| open.only.is_none() && have.get(*piece));
-        let holders = shared.flat_map(|(_, open)| &open.extents).flat_map(|e| match e.state {
+        let theirs = torrent.pieces.open().filter(|(piece, _)| have.get(*piece));
+        // A witness is excused where it is slow; a `request_download` waits for whom it names.
+        let theirs =
+            theirs.filter(|(piece, open)| open.only.is_none() || !self.is_for_request(id, *piece));
+        let holders = theirs.flat_map(|(_, open)| &open.extents).flat_map(|e| match e.state {
             ExtentState::Leased(first, second)
                 if first.conn != conn && second.is_none_or(|second| second.conn != conn) =>
             {
@@ -86,6 +89,11 @@ impl Session {
         let leases = holders.flatten().map(|holder| holder.lease);
         let leases = leases.filter(|lease| !self.leases[lease].revoked);
         leases.max_by_key(|lease| (self.remaining_ms(*lease), std::cmp::Reverse(*lease)))
+    }
+
+    /// Whether one connection is to fetch a piece alone.
+    fn is_exclusive(&self, id: TorrentId, piece: PieceIndex) -> bool {
+        self.torrents[&id].pieces.opened(piece).is_some_and(|open| open.only.is_some())
     }
 
     /// Whether nobody else fetches the extent of a lease.

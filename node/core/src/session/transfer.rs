@@ -131,12 +131,6 @@ impl Session {
         if filled == 0 {
             torrent.wasted += u64::from(record.received);
         }
-        let only = torrent.pieces.opened(piece).and_then(|open| open.only);
-        if only == Some(conn) && !self.conns.contains_key(&conn) {
-            // The only one that may fetch it is gone.
-            torrent.blame.dismiss_witness(piece, conn);
-            self.give_up(id, piece, out);
-        }
     }
 
     /// A peer gave a lease back (BEP 6): others are tried first, and it is not asked again at once.

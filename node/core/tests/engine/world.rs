@@ -386,6 +386,11 @@ impl World {
         self.fact(node, Event::PiecesDoubtful { torrent, pieces, cause });
     }
 
+    /// What a node sends, bytes a second, from now on.
+    pub(crate) fn slow_down(&mut self, node: usize, upload_bps: u64) {
+        self.nodes[node].host.upload_bps = upload_bps;
+    }
+
     /// Ends a node as a cut cable would.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;

@@ -79,13 +79,8 @@ impl Session {
         out: &mut Vec<Action>,
     ) {
         let Some(torrent) = self.torrents.get(&id) else { return };
-        let requested = |piece: PieceIndex| {
-            self.jobs.values().any(|j| {
-                j.is_running() && j.torrent == Some(id) && j.kind == JobKind::RequestDownload(piece)
-            })
-        };
         let open = torrent.pieces.open().map(|(piece, _)| piece);
-        let open = open.filter(|&piece| which(piece) && !requested(piece));
+        let open = open.filter(|&piece| which(piece) && !self.is_for_request(id, piece));
         for piece in open.collect::<Vec<_>>() {
             self.give_up_open(id, piece, out);
         }
