@@ -32,7 +32,7 @@ use serde::Serialize;
 use shoal_core::ids::InfoHash;
 
 use crate::{
-    client::{Client, Contest},
+    client::{Client, Contest, With},
     transfer::Plan,
 };
 
@@ -92,7 +92,7 @@ struct Common {
 #[derive(Args, Debug)]
 struct Every {
     /// Runs of each contestant
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     /// Folder of a temporary folder for all files [default: /dev/shm, else the system's]
     #[arg(long, value_name = "DIR")]
@@ -117,7 +117,7 @@ struct TransferArgs {
     seeder: Client,
     /// Another client to time in the same runs, both seeder and leecher; repeatable
     #[arg(long, value_enum)]
-    with: Vec<Client>,
+    with: Vec<With>,
     /// Give each side a network namespace of its own; takes root
     #[arg(long)]
     hosts: bool,
@@ -142,7 +142,7 @@ struct PairsArgs {
     /// Bytes of a piece, a power of two from 16KiB to 16MiB
     #[arg(long, value_name = "SIZE", default_value = "512KiB")]
     piece: ByteSize,
-    /// Only this client; repeatable [default: all]
+    /// Only this client; repeatable [default: all that are installed]
     #[arg(long, value_enum)]
     with: Vec<Client>,
     /// Folder of shoald [default: that of this program]
@@ -231,7 +231,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 Contest::Floor,
                 Contest::Swarm { seeder: args.seeder, leecher: Client::Shoal },
             ];
-            for client in args.with {
+            for client in args.with.into_iter().flat_map(With::clients) {
                 let pair = Contest::Swarm { seeder: client, leecher: client };
                 if !contests.contains(&pair) {
                     contests.push(pair);
@@ -285,8 +285,7 @@ fn pairs(args: PairsArgs) -> anyhow::Result<()> {
         anyhow::ensure!(size.as_u64() > 0, "{flag}: there is nothing to transfer");
     }
     let foreign = |client: &Client| *client != Client::Shoal;
-    let all = Client::value_variants().to_vec();
-    let clients = if args.with.is_empty() { all } else { args.with };
+    let clients = if args.with.is_empty() { client::installed() } else { args.with };
     let report = pairs::measure(&pairs::Plan {
         clients: clients.into_iter().filter(foreign).collect(),
         len: args.size.as_u64(),
@@ -376,7 +375,7 @@ mod tests {
         let args = ["shoal-bench", "transfer", "--size", "1GiB", "--with", "aria2"];
         let Command::Transfer(args) = Cli::parse_from(args).command else { panic!("not parsed") };
         assert_eq!(args.common.size.as_u64(), 1 << 30);
-        assert_eq!(args.with, [Client::Aria2]);
+        assert_eq!(args.with, [With::One(Client::Aria2)]);
         let args = ["shoal-bench", "zones", "--upload-limit", "20MB", "--runs", "3"];
         let Command::Zones(args) = Cli::parse_from(args).command else { panic!("not parsed") };
         assert_eq!((args.upload_limit.as_u64(), args.size.as_u64()), (20_000_000, 200 << 20));

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -100,6 +100,30 @@ impl Foreign<'_> {
         Ok(Start { argv, done })
     }
 
+    /// rqbit, which ends once it is done, and where it has everything hashes it and stays.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub(super) fn rqbit(self) -> anyhow::Result<Start> {
+        let off = ["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--ipv4-only"];
+        let mut argv: Vec<OsString> = vec!["rqbit".into(), "-v".into(), "warn".into()];
+        argv.extend(off.map(OsString::from));
+        // To the tracker it names 4240 unless told, whatever port it was given. One that is free
+        // here is free in a namespace, where nobody else listens.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
+        let ip = self.ip.to_string();
+        argv.extend(["--listen-ip", &ip, "--listen-port", &port].map(OsString::from));
+        argv.extend(["--announce-port", &port].map(OsString::from));
+        argv.extend(["download", "--disable-http-api"].map(OsString::from));
+        argv.push(match self.role {
+            // It takes up what is there only where it may write to it.
+            Role::Seed => "--overwrite".into(),
+            Role::Leech => "--exit-on-finish".into(),
+        });
+        argv.extend(["--output-folder".into(), self.dir.into(), self.torrent.into()]);
+        Ok(Start { argv, done: None })
+    }
+
     /// Transmission, which takes up what lies in its folder of torrents, and calls a script that
     /// makes a file once it is done.
     ///
@@ -162,6 +186,7 @@ pub(super) fn ensure_here(client: Client) -> anyhow::Result<()> {
         Client::Shoal => return Ok(()),
         Client::Aria2 => ("aria2c", &["--version"], "aria2"),
         Client::Libtorrent => (PYTHON, &["-c", "import libtorrent"], "python3-libtorrent"),
+        Client::Rqbit => ("rqbit", &["--version"], "rqbit, of crates.io,"),
         Client::Transmission => ("transmission-daemon", &["--version"], "transmission-daemon"),
     };
     let output = Command::new(program).args(args).output();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 
 use self::foreign::{Foreign, Role};
 use crate::{
@@ -31,8 +31,19 @@ pub(crate) enum Client {
     Aria2,
     /// Debian's `python3-libtorrent`
     Libtorrent,
+    /// `rqbit`, from the path
+    Rqbit,
     /// `transmission-daemon`, from the path; takes no peers on loopback
     Transmission,
+}
+
+/// Who is to take part beside shoal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum With {
+    /// All others that are installed.
+    All,
+    /// This one.
+    One(Client),
 }
 
 /// Who sends and who receives.
@@ -114,9 +125,52 @@ impl Client {
             Self::Shoal => "shoal",
             Self::Aria2 => "aria2",
             Self::Libtorrent => "libtorrent",
+            Self::Rqbit => "rqbit",
             Self::Transmission => "transmission",
         }
     }
+}
+
+impl ValueEnum for With {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::All,
+            Self::One(Client::Shoal),
+            Self::One(Client::Aria2),
+            Self::One(Client::Libtorrent),
+            Self::One(Client::Rqbit),
+            Self::One(Client::Transmission),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::All => {
+                let help = "All others that are installed, but transmission, which has to be named";
+                Some(PossibleValue::new("all").help(help))
+            }
+            Self::One(client) => client.to_possible_value(),
+        }
+    }
+}
+
+impl With {
+    /// The clients that are meant. Transmission is not among all: its requests allow 8 MB/s.
+    pub(crate) fn clients(self) -> Vec<Client> {
+        match self {
+            Self::One(client) => vec![client],
+            Self::All => {
+                let is_meant = |&client: &Client| client != Client::Transmission;
+                installed().into_iter().filter(is_meant).collect()
+            }
+        }
+    }
+}
+
+/// The clients besides shoal that can be run here.
+pub(crate) fn installed() -> Vec<Client> {
+    let all = Client::value_variants().iter().copied();
+    all.filter(|&it| it != Client::Shoal && foreign::ensure_here(it).is_ok()).collect()
 }
 
 impl Programs {
@@ -223,6 +277,7 @@ impl Programs {
             }
             Client::Aria2 => foreign.aria2()?,
             Client::Libtorrent => foreign.libtorrent()?,
+            Client::Rqbit => foreign.rqbit()?,
             Client::Transmission => foreign.transmission()?,
         };
         Ok(self.site.enter(Side::Sender, start.argv))
@@ -253,6 +308,7 @@ impl Programs {
             }
             Client::Aria2 => foreign.aria2()?,
             Client::Libtorrent => foreign.libtorrent()?,
+            Client::Rqbit => foreign.rqbit()?,
             Client::Transmission => foreign.transmission()?,
         };
         Ok(Start { argv: self.site.enter(Side::Receiver, argv), done })

@@ -111,7 +111,7 @@ impl Plan {
     fn is_small(client: Client) -> bool {
         match client {
             Client::Transmission => true,
-            Client::Shoal | Client::Aria2 | Client::Libtorrent => false,
+            Client::Shoal | Client::Aria2 | Client::Libtorrent | Client::Rqbit => false,
         }
     }
 
