@@ -2,6 +2,7 @@
 //! How to read the numbers stands in `bench/README.md`. Never here: a measurement.
 
 mod answer;
+mod calls;
 mod client;
 mod decisions;
 mod floor;
@@ -118,6 +119,12 @@ struct TransferArgs {
     /// Another client to time in the same runs, both seeder and leecher; repeatable
     #[arg(long, value_enum)]
     with: Vec<With>,
+    /// Try each of these piece lengths in turn, in place of --piece, as 64KiB,512KiB,4MiB,16MiB
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', conflicts_with = "piece")]
+    pieces: Vec<ByteSize>,
+    /// Do not count system calls, which takes a transfer more of each contestant, and root
+    #[arg(long)]
+    no_calls: bool,
     /// Give each side a network namespace of its own; takes root
     #[arg(long)]
     hosts: bool,
@@ -237,9 +244,18 @@ fn run(command: Command) -> anyhow::Result<()> {
                     contests.push(pair);
                 }
             }
-            let (leechers, policy, bin_dir) = (args.leechers.into(), args.policy, args.bin_dir);
-            let hosts = args.hosts;
-            measure(args.common, |plan| Plan { contests, leechers, policy, bin_dir, hosts, ..plan })
+            let pieces = args.pieces.into_iter().map(piece_len);
+            let pieces = pieces.collect::<anyhow::Result<Vec<u32>>>()?;
+            measure(args.common, |plan| Plan {
+                contests,
+                leechers: args.leechers.into(),
+                policy: args.policy,
+                bin_dir: args.bin_dir,
+                hosts: args.hosts,
+                counts_calls: !args.no_calls,
+                piece_lens: if pieces.is_empty() { plan.piece_lens } else { pieces },
+                ..plan
+            })
         }
         Command::Pairs(args) => pairs(args),
         Command::Hash(args) => hash(args),
@@ -264,7 +280,7 @@ fn measure(common: Common, complete: impl FnOnce(Plan) -> Plan) -> anyhow::Resul
     let plan = complete(Plan {
         contests: vec![Contest::Floor],
         len: common.size.as_u64(),
-        piece_len: piece_len(common.piece)?,
+        piece_lens: vec![piece_len(common.piece)?],
         runs,
         leechers: 1,
         dir: dir.unwrap_or_else(space::default_dir),
@@ -273,6 +289,7 @@ fn measure(common: Common, complete: impl FnOnce(Plan) -> Plan) -> anyhow::Resul
         policy: None,
         bin_dir: None,
         hosts: false,
+        counts_calls: false,
     });
     let report = transfer::measure(&plan)?;
     show(output, &report, report::Report::table)

@@ -62,6 +62,9 @@ pub(crate) struct Usage {
 /// Arguments of the hidden sub-command that every member is started through.
 #[derive(Args, Debug)]
 pub(crate) struct Guarded {
+    /// Become the program once this file is there.
+    #[arg(long)]
+    after: Option<PathBuf>,
     /// Process id of the one that starts it.
     parent: i32,
     /// The program and its arguments.
@@ -86,6 +89,9 @@ impl Guarded {
         // Asked after the signal was ordered: a parent that died before would send none.
         let parent = getppid().map_or(0, Pid::as_raw_pid);
         ensure!(parent == self.parent, "process {} is gone", self.parent);
+        while self.after.as_deref().is_some_and(|file| !file.exists()) {
+            thread::sleep(LOOK_EVERY);
+        }
         let (program, args) = self.program.split_first().context("no program")?;
         let error = Command::new(program).args(args).exec();
         Err(error).with_context(|| program.display().to_string())
@@ -99,9 +105,26 @@ impl Member {
     /// # Errors
     /// It cannot be started.
     pub(crate) fn start(name: &str, argv: &[OsString], log: PathBuf) -> anyhow::Result<Self> {
+        Self::start_after(None, name, argv, log)
+    }
+
+    /// As [`Member::start`], but the process becomes the program only once the file is there.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start_after(
+        file: Option<&Path>,
+        name: &str,
+        argv: &[OsString],
+        log: PathBuf,
+    ) -> anyhow::Result<Self> {
         let output = File::create(&log)?;
         let mut command = Command::new(env::current_exe()?);
-        command.arg("guarded").arg(std::process::id().to_string()).arg("--").args(argv);
+        command.arg("guarded");
+        if let Some(file) = file {
+            command.arg("--after").arg(file);
+        }
+        command.arg(std::process::id().to_string()).arg("--").args(argv);
         let settings = env::vars_os().map(|(name, _)| name);
         for setting in settings.filter(|name| name.as_encoded_bytes().starts_with(b"SHOAL_")) {
             command.env_remove(setting);
@@ -123,6 +146,11 @@ impl Member {
                 Err(error).context("opening a process")
             }
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Counts the threads called `name` apart from now on.

@@ -72,6 +72,23 @@ impl Source {
         Ok(Self { dir: dir.to_owned(), len, piece_len, hashes })
     }
 
+    /// The same file in pieces of another length.
+    ///
+    /// # Errors
+    /// The file cannot be read, or "interrupted".
+    pub(crate) fn in_pieces(&self, piece_len: u32) -> anyhow::Result<Self> {
+        let mut file = File::open(self.path())?;
+        let mut piece = vec![0; piece_len as usize];
+        let mut hashes = Vec::new();
+        for piece_now in lens(self.len, piece_len) {
+            interrupt::check()?;
+            let piece = &mut piece[..piece_now];
+            file.read_exact(piece)?;
+            hashes.push(Sha1::digest(&*piece).into());
+        }
+        Ok(Self { dir: self.dir.clone(), len: self.len, piece_len, hashes })
+    }
+
     /// The folder it lies in.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

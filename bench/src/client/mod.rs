@@ -323,6 +323,11 @@ impl Programs {
         argv
     }
 
+    /// Whether nodes can be asked: whether `shoalctl` is there.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.shoalctl.is_file()
+    }
+
     /// A command to the node of `state_dir`, answered as JSON.
     pub(crate) fn command<'a>(
         &self,
