@@ -118,7 +118,7 @@ impl Member {
         argv: &[OsString],
         log: PathBuf,
     ) -> anyhow::Result<Self> {
-        let output = File::create(&log)?;
+        let output = File::create(&log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(env::current_exe()?);
         command.arg("guarded");
         if let Some(file) = file {

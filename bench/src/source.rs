@@ -128,7 +128,8 @@ impl Source {
         let mut theirs = File::open(copy).with_context(|| copy.display().to_string())?;
         let len = theirs.metadata()?.len();
         ensure!(len == self.len, "the copy has {len} bytes, the source {}", self.len);
-        let mut ours = File::open(self.path())?;
+        let path = self.path();
+        let mut ours = File::open(&path).with_context(|| path.display().to_string())?;
         let mut blocks = (vec![0; BLOCK_LEN], vec![0; BLOCK_LEN]);
         let mut offset = 0;
         while offset < len {

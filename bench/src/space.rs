@@ -130,6 +130,13 @@ mod tests {
     }
 
     #[test]
+    fn only_a_disk_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_disk = medium(dir.path()).unwrap() == Medium::Disk;
+        assert_eq!(flush(dir.path()).unwrap().is_some(), is_disk);
+    }
+
+    #[test]
     fn warming_leaves_nothing_behind() {
         let dir = tempfile::tempdir_in(default_dir()).unwrap();
         warm(dir.path(), 3 << 20).unwrap();

@@ -107,7 +107,8 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let copies_len = plan.len.saturating_mul(plan.leechers as u64);
     let source_len = if plan.sparse { plan.pages_len() } else { plan.len };
     space::ensure_room(&plan.dir, source_len.saturating_add(space::warmth(copies_len)))?;
-    let no_calls = if plan.counts_calls { calls::missing() } else { Some("not asked".to_owned()) };
+    let no_calls = if plan.counts_calls { calls::missing() } else { None };
+    let counts_calls = plan.counts_calls && no_calls.is_none();
     let machine = Machine::here();
     let medium = space::medium(&plan.dir)?;
     let work = tempfile::Builder::new().prefix("shoal-bench-").tempdir_in(&plan.dir)?;
@@ -132,7 +133,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
         }
     }
     let mut calls = Vec::new();
-    for (bench, contest) in turns().filter(|_| no_calls.is_none()) {
+    for (bench, contest) in turns().filter(|_| counts_calls) {
         let counted = bench.calls(contest).with_context(|| format!("{contest}: system calls"))?;
         let _ = writeln!(io::stderr(), "system calls  {counted}");
         calls.push(counted);
@@ -362,7 +363,7 @@ impl Bench<'_> {
         index: usize,
     ) -> anyhow::Result<(Start, PathBuf)> {
         let dir = stage.dir.path().join(format!("copy{index}"));
-        fs::create_dir(&dir)?;
+        fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
         let start = match (&stage.offer, contest) {
             (Offer::Addr(addr), _) => self.programs.floor_receiver(self.source, *addr, &dir),
             (Offer::Torrent(torrent), Contest::Swarm { leecher, .. }) => {

@@ -41,7 +41,7 @@ pub(crate) struct Setting {
     /// The policy of shoal's leechers, if one was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
-    /// Why system calls were not counted, if they were not.
+    /// Why system calls could not be counted, if they could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_calls: Option<String>,
 }

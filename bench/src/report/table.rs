@@ -138,6 +138,9 @@ fn calls(report: &Report, out: &mut String) -> fmt::Result {
     if let Some(why) = &report.setting.no_calls {
         return writeln!(out, "\nsystem calls: not counted: {why}");
     }
+    if report.contestants.iter().all(|it| it.calls.is_none()) {
+        return Ok(());
+    }
     writeln!(out, "\n{:<13}{:>28}", "", "system calls per MB")?;
     writeln!(out, "{:<13}{:>14}{:>14}", "", "send", "recv")?;
     for group in groups(report) {
@@ -183,6 +186,14 @@ mod tests {
         tests::{report, sample},
     };
     use crate::calls::Calls;
+
+    #[test]
+    fn what_was_not_measured_has_no_table() {
+        let table = report(vec![sample(1, "floor", 1.0)], &[]).table();
+        for text in ["system calls", "÷ each", "copies", "slowest"] {
+            assert!(!table.contains(text), "{text}: {table}");
+        }
+    }
 
     #[test]
     fn the_table_keeps_to_eighty_columns() {
