@@ -31,6 +31,8 @@ pub(super) struct PieceRatio {
     /// Bytes a second with the slowest piece length ÷ those with the fastest, run by run, so that
     /// noise makes it smaller.
     pub(super) slowest_to_fastest: Spread,
+    /// The smallest median of bytes a second ÷ the largest, which noise moves less.
+    pub(super) medians_ratio: f64,
     /// The piece length of the smallest median of bytes a second.
     pub(super) slowest_piece_bytes: u32,
     /// The piece length of the largest.
@@ -91,11 +93,13 @@ impl PieceRatio {
             Spread::of(speeds).map_or(0.0, |it| it.median)
         };
         pieces.sort_by(|&a, &b| median(a).total_cmp(&median(b)));
+        let (slowest, fastest) = (*pieces.first()?, *pieces.last()?);
         Some(Self {
             name: name.to_owned(),
+            medians_ratio: median(slowest) / median(fastest),
             slowest_to_fastest: Spread::of(runs.into_iter().filter_map(of_run))?,
-            slowest_piece_bytes: *pieces.first()?,
-            fastest_piece_bytes: *pieces.last()?,
+            slowest_piece_bytes: slowest,
+            fastest_piece_bytes: fastest,
         })
     }
 }
@@ -138,6 +142,7 @@ mod tests {
         let samples = [with(1, 64, 4.0), with(1, 128, 2.0), with(1, 256, 3.0)];
         let [found] = &PieceRatio::all(&samples)[..] else { panic!("not one") };
         assert_eq!(found.slowest_to_fastest, Spread { median: 0.5, min: 0.5, max: 0.5 });
+        assert_eq!(found.medians_ratio.to_bits(), 0.5_f64.to_bits());
         assert_eq!((found.slowest_piece_bytes, found.fastest_piece_bytes), (64, 128));
         assert!(PieceRatio::all(&samples[..1]).is_empty());
     }

@@ -163,7 +163,8 @@ fn pieces(report: &Report, out: &mut String) -> fmt::Result {
         let ratio = short(Some(it.slowest_to_fastest));
         let [slow, fast] = [it.slowest_piece_bytes, it.fastest_piece_bytes]
             .map(|piece| ByteSize(piece.into()).to_string());
-        writeln!(out, "{:<13}{ratio:>18}   slowest {slow}, fastest {fast}", it.name)?;
+        let medians = it.medians_ratio;
+        writeln!(out, "{:<13}{ratio:>18}  medians {medians:.2}: {slow} ÷ {fast}", it.name)?;
     }
     Ok(())
 }
@@ -223,7 +224,7 @@ mod tests {
             "the seeder sent 1.04 (1.04-1.04) copies",
             "12345.6",
             "123 (123-123)",
-            "1.00 (1.00-1.00)   slowest 512.0 KiB, fastest 16.0 MiB",
+            "1.00 (1.00-1.00)  medians 1.00: 512.0 KiB ÷ 16.0 MiB",
         ] {
             assert!(table.contains(text), "{text}: {table}");
         }
