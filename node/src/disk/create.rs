@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     num::NonZero,
-    os::unix::fs::FileExt,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -16,13 +16,18 @@ use std::{
 };
 
 use rustix::fs::OFlags;
+use sha1::{Digest, Sha1};
 use shoal_core::{
-    config::{FILES_MAX, PATH_DEPTH_MAX},
+    config::{FILES_MAX, MIB, PATH_DEPTH_MAX},
     ids::PieceIndex,
     metainfo::{self, Content, MetainfoError, NewFile, Pad, Plan, paths::RESERVED_TOP},
 };
 
-use super::{error::DiskError, fs::FileStamp, hash::hash_parts};
+use super::{
+    error::DiskError,
+    fs::FileStamp,
+    window::{hash_range, hash_zeros, read_ahead},
+};
 
 /// What a torrent is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -200,7 +205,7 @@ fn utf8_name(path: &Path) -> Result<String, CreateError> {
     name.map(str::to_owned).ok_or_else(|| CreateError::NotUtf8 { path: path.to_path_buf() })
 }
 
-/// The pieces of a plan, hashed by several threads that each take the next one.
+/// The pieces of a plan, hashed by several threads that each take the next run of them.
 struct Hashing<'a> {
     plan: &'a Plan,
     /// For each file of the plan, the one on the disk; `None` for padding.
@@ -266,61 +271,68 @@ impl<'a> Hashing<'a> {
 
     fn hash_until_done(&self) -> Result<Vec<(PieceIndex, [u8; 20])>, CreateError> {
         let layout = self.plan.layout();
-        let mut buffer = vec![0; layout.piece_len() as usize];
         let mut open = None;
         let mut hashes = Vec::new();
-        while let Some(piece) = self.take() {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(CreateError::Cancelled);
+        while let Some(pieces) = self.take() {
+            let mut ahead = Some(pieces.clone());
+            for piece in pieces.map(PieceIndex) {
+                if self.cancel.load(Ordering::Relaxed) {
+                    return Err(CreateError::Cancelled);
+                }
+                hashes.push((piece, self.hash_piece(piece, &mut ahead, &mut open)?));
+                let len = u64::from(layout.piece_size(piece));
+                let done = self.done_bytes.fetch_add(len, Ordering::Relaxed) + len;
+                (self.progress)(done, layout.total_len());
             }
-            let bytes = &mut buffer[..layout.piece_size(piece) as usize];
-            self.read(piece, bytes, &mut open)?;
-            hashes.push((piece, hash_parts(&[bytes])));
-            let len = bytes.len() as u64;
-            let done = self.done_bytes.fetch_add(len, Ordering::Relaxed) + len;
-            (self.progress)(done, layout.total_len());
         }
         Ok(hashes)
     }
 
-    fn take(&self) -> Option<PieceIndex> {
+    /// The next pieces.
+    fn take(&self) -> Option<Range<u32>> {
         if self.failed.load(Ordering::Relaxed) {
             return None;
         }
+        let layout = self.plan.layout();
+        let run = (RUN_LEN / layout.piece_len()).max(1);
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let piece = PieceIndex(*next);
-        *next += 1;
-        self.plan.layout().has_piece(piece).then_some(piece)
+        let end = next.saturating_add(run).min(layout.piece_count());
+        let pieces = *next..end;
+        *next = end;
+        (!pieces.is_empty()).then_some(pieces)
     }
 
-    /// Reads a piece into its buffer; `open` keeps the last file from one piece to the next.
-    fn read(
+    /// Hashes a piece; `open` keeps the last file from one piece to the next. The disk is told at
+    /// the first file of a run what of it is read next.
+    fn hash_piece(
         &self,
         piece: PieceIndex,
-        bytes: &mut [u8],
+        ahead: &mut Option<Range<u32>>,
         open: &mut Option<(usize, File)>,
-    ) -> Result<(), CreateError> {
-        let mut rest = bytes;
-        for slice in self.plan.layout().slices(piece, 0, u32::MAX) {
-            let len = usize::try_from(slice.len).unwrap_or(usize::MAX).min(rest.len());
-            let (now, later) = rest.split_at_mut(len);
-            rest = later;
+    ) -> Result<[u8; 20], CreateError> {
+        let layout = self.plan.layout();
+        let mut hash = Sha1::new();
+        for slice in layout.slices(piece, 0, u32::MAX) {
             let Some(found) = self.sources[slice.file] else {
-                now.fill(0);
+                hash_zeros(&mut hash, slice.len);
                 continue;
             };
             let file = match open {
                 Some((index, file)) if *index == slice.file => &*file,
                 _ => &open.insert((slice.file, found.open()?)).1,
             };
-            file.read_exact_at(now, slice.file_offset).map_err(|error| {
+            if let Some(run) = ahead.take() {
+                let len = u64::from(run.end - run.start) * u64::from(layout.piece_len());
+                read_ahead(file, slice.file_offset, len);
+            }
+            hash_range(&mut hash, file, slice.file_offset, slice.len).map_err(|error| {
                 if error.kind() == io::ErrorKind::UnexpectedEof {
                     return CreateError::Changed { path: found.path.clone() };
                 }
                 DiskError::at(&found.path)(error).into()
             })?;
         }
-        Ok(())
+        Ok(hash.finalize().into())
     }
 }
 
@@ -341,5 +353,7 @@ impl Found {
     }
 }
 
-/// The most threads that hash: each holds a piece of up to 16 MiB.
+/// The most threads that hash; beyond, the disk is the bound.
 const THREADS_MAX: usize = 16;
+/// Bytes that a thread takes at a time where pieces are smaller: the disk reads in long runs.
+const RUN_LEN: u32 = 4 * MIB as u32;

@@ -19,6 +19,8 @@ mod remove;
 mod store;
 mod tables;
 mod torrent;
+mod verify;
+mod window;
 mod write;
 
 pub use create::{CreateError, CreateOptions, Created, create};

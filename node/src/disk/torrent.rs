@@ -35,7 +35,7 @@ pub struct Opened {
     /// The pieces that may be served at once: committed, and their files as they were left.
     pub have: Bitfield,
     /// Pieces whose range holds data that nothing vouches for: to be verified in the background
-    /// with [`TorrentStore::verify_piece`], not to be downloaded before.
+    /// with [`TorrentStore::verify_pieces`], not to be downloaded before.
     pub unverified: Vec<PieceIndex>,
     /// Files, by index, that are not as they were left.
     pub changed: Vec<usize>,

@@ -2,7 +2,7 @@
 //!
 //! | room | threads | what |
 //! |---|---|---|
-//! | `pieces` | one a core | verify and write received pieces; in the background, check pieces on disk |
+//! | `pieces` | one a core, and one | verify and write received pieces; in the background, check pieces on disk |
 //! | `files` | two | read metainfo, open, merge, remove: what may take long for one torrent |
 //! | `store` | one | commits, records, totals, looks at files: what must keep its order |
 //!
@@ -22,15 +22,15 @@ const QUEUE_LEN_MAX: usize = 16 * 1024;
 
 /// Work that is done once.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
-/// Work in steps, between which it gives way to jobs.
-pub(super) type Background = Box<dyn FnMut() -> Step + Send>;
+/// Work in steps, between which it gives way to jobs; several threads may be at a step each.
+pub(super) type Background = Arc<dyn Fn() -> Step + Send + Sync>;
 
 /// Whether background work goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
     /// There is more to do.
     More,
-    /// It is done.
+    /// There is nothing left to begin; steps of other threads may still be under way.
     Done,
 }
 
@@ -48,15 +48,18 @@ pub(super) struct Room {
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
-    /// The most threads at background work at once: one is always left for jobs where there are
-    /// several.
-    background_max: usize,
+    /// The most threads at jobs, and the most at background work: all but one. That one is there
+    /// so that a job never waits for a check, and works while nothing is checked as little as if
+    /// it were not there.
+    share_max: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
     background: VecDeque<Background>,
+    /// Threads at jobs.
+    at_jobs: usize,
     /// Threads at background work.
     in_background: usize,
     closed: bool,
@@ -71,7 +74,7 @@ impl Room {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             bell: Condvar::new(),
-            background_max: (threads - 1).max(1),
+            share_max: (threads - 1).max(1),
         });
         let spawn = |n: usize| {
             let shared = shared.clone();
@@ -103,21 +106,22 @@ impl Room {
         !queue.closed && queue.jobs.len() < QUEUE_LEN_MAX
     }
 
-    /// Queues background work. Works take turns, a step each.
+    /// Queues background work. As many threads as are free are at it, and works take turns, a step
+    /// each. It is dropped once it is [`Step::Done`] and its last step has ended.
     ///
     /// # Errors
     /// [`Refused`]; the work was dropped.
     pub(super) fn in_background(
         &self,
-        work: impl FnMut() -> Step + Send + 'static,
+        work: impl Fn() -> Step + Send + Sync + 'static,
     ) -> Result<(), Refused> {
         let mut queue = self.shared.queue();
         if queue.closed || queue.background.len() >= QUEUE_LEN_MAX {
             return Err(Refused);
         }
-        queue.background.push_back(Box::new(work));
+        queue.background.push_back(Arc::new(work));
         drop(queue);
-        self.shared.bell.notify_one();
+        self.shared.bell.notify_all();
         Ok(())
     }
 
@@ -150,19 +154,21 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(job) = self.next_job(&mut queue) {
                 drop(queue);
                 run("job", job);
                 queue = self.queue();
-            } else if let Some(mut work) = self.next_background(&mut queue) {
+                queue.at_jobs -= 1;
+            } else if let Some(work) = self.next_background(&mut queue) {
                 drop(queue);
-                let step = run("background work", &mut work).unwrap_or(Step::Done);
+                let step = run("background work", &*work).unwrap_or(Step::Done);
                 queue = self.queue();
                 queue.in_background -= 1;
-                if step == Step::More && !queue.closed {
-                    queue.background.push_back(work);
+                if step == Step::Done {
+                    queue.background.retain(|other| !Arc::ptr_eq(other, &work));
                 }
             } else if queue.closed {
+                // Jobs that are left are with the threads that are at one.
                 return;
             } else {
                 queue = self.bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -170,11 +176,22 @@ impl Shared {
         }
     }
 
+    fn next_job(&self, queue: &mut Queue) -> Option<Job> {
+        if queue.at_jobs >= self.share_max {
+            return None;
+        }
+        let job = queue.jobs.pop_front()?;
+        queue.at_jobs += 1;
+        Some(job)
+    }
+
+    /// The next work, which stays in the queue for others.
     fn next_background(&self, queue: &mut Queue) -> Option<Background> {
-        if queue.in_background >= self.background_max {
+        if queue.in_background >= self.share_max {
             return None;
         }
         let work = queue.background.pop_front()?;
+        queue.background.push_back(work.clone());
         queue.in_background += 1;
         Some(work)
     }
@@ -192,7 +209,10 @@ fn run<T>(what: &str, work: impl FnOnce() -> T) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    };
 
     use super::*;
 
@@ -208,11 +228,11 @@ mod tests {
         let out = told.clone();
         // Holds the only thread until everything is queued.
         room.submit(move || gate.recv().unwrap()).unwrap();
-        let mut steps = 0;
+        let steps = AtomicU32::new(0);
         room.in_background(move || {
-            steps += 1;
-            out.send(format!("step {steps}")).unwrap();
-            if steps < 2 { Step::More } else { Step::Done }
+            let step = steps.fetch_add(1, Ordering::Relaxed) + 1;
+            out.send(format!("step {step}")).unwrap();
+            if step < 2 { Step::More } else { Step::Done }
         })
         .unwrap();
         room.submit(move || told.send("job".to_owned()).unwrap()).unwrap();
@@ -248,20 +268,78 @@ mod tests {
         assert_eq!(heard.iter().count(), 100);
     }
 
-    #[test]
-    fn endless_background_work_leaves_a_thread_for_jobs() {
-        let room = Room::new("test", 2).unwrap();
-        let (go, gate) = channel::<()>();
-        let gate = Mutex::new(gate);
+    /// Background work whose steps each wait for a word; where steps begin, and the words.
+    fn stubborn(room: &Room) -> (Receiver<()>, Sender<Step>) {
+        let (begin, begun) = channel();
+        let (word, words) = channel();
+        let words = Mutex::new(words);
         room.in_background(move || {
-            gate.lock().unwrap().recv().unwrap();
-            Step::Done
+            begin.send(()).unwrap();
+            // A word at a time, so that each step that began gets one.
+            words.lock().unwrap().recv().unwrap()
         })
         .unwrap();
-        room.in_background(|| Step::Done).unwrap();
+        (begun, word)
+    }
+
+    #[test]
+    fn a_job_never_waits_for_background_work_that_has_all_it_may_have() {
+        let room = Room::new("test", 3).unwrap();
+        let (begun, word) = stubborn(&room);
+        // Both threads that it may have are at a step, and neither ends.
+        begun.recv().unwrap();
+        begun.recv().unwrap();
         let (told, heard) = channel();
         room.submit(move || told.send(1).unwrap()).unwrap();
         assert_eq!(heard.recv(), Ok(1));
+        assert!(begun.try_recv().is_err(), "the third thread is for jobs");
+        word.send(Step::Done).unwrap();
+        word.send(Step::Done).unwrap();
+        join(room);
+    }
+
+    #[test]
+    fn several_threads_are_at_one_work_and_works_take_turns() {
+        let room = Room::new("test", 3).unwrap();
+        let (first, word) = stubborn(&room);
+        first.recv().unwrap();
+        first.recv().unwrap();
+        let (second, other_word) = stubborn(&room);
+        // The thread that is free again goes on where the turn is: at the first, then at the other,
+        // though the first has more.
+        word.send(Step::More).unwrap();
+        first.recv().unwrap();
+        word.send(Step::More).unwrap();
+        second.recv().unwrap();
+        other_word.send(Step::Done).unwrap();
+        first.recv().unwrap();
+        assert!(second.try_recv().is_err(), "what is done is not begun again");
+        word.send(Step::Done).unwrap();
+        word.send(Step::Done).unwrap();
+        join(room);
+    }
+
+    #[test]
+    fn jobs_have_one_thread_less_than_there_are() {
+        let room = Room::new("test", 3).unwrap();
+        let (begin, begun) = channel();
+        let (go, gate) = channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for _ in 0..3 {
+            let (begin, gate) = (begin.clone(), gate.clone());
+            let job = move || {
+                begin.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            };
+            room.submit(job).unwrap();
+        }
+        begun.recv().unwrap();
+        begun.recv().unwrap();
+        assert!(begun.try_recv().is_err());
+        // Only another one's end begins it.
+        go.send(()).unwrap();
+        begun.recv().unwrap();
+        go.send(()).unwrap();
         go.send(()).unwrap();
         join(room);
     }

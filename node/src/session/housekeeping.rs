@@ -130,17 +130,14 @@ impl Shell {
         outcome: &PieceOutcome,
     ) {
         if matches!(outcome, PieceOutcome::Written { .. }) {
-            self.note_checked(torrent, piece);
+            let known = self.torrents.get(&torrent);
+            let bytes = known.map_or(0, |torrent| torrent.metainfo.layout().piece_size(piece));
+            self.mark_uncommitted(torrent, bytes.into());
         }
     }
 
-    /// A piece was found right or wrong: its bit is to be committed.
-    pub(super) fn note_checked(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let known = self.torrents.get(&torrent);
-        let bytes = known.map_or(0, |torrent| torrent.metainfo.layout().piece_size(piece));
-        self.mark_uncommitted(torrent, bytes.into());
-    }
-
+    /// Something is to be committed: soon, at once where so many bytes were written since the last
+    /// commit.
     pub(super) fn mark_uncommitted(&mut self, torrent: TorrentId, bytes: u64) {
         let Some(known) = self.torrents.get_mut(&torrent) else { return };
         known.uncommitted = true;

@@ -81,8 +81,8 @@ pub(super) enum DiskNews {
         /// Files that turned out to have changed.
         changed: Vec<usize>,
     },
-    /// A piece was read and hashed.
-    PieceChecked { torrent: TorrentId, piece: PieceIndex, good: bool },
+    /// Pieces were read and hashed; whether each is right.
+    PiecesChecked { torrent: TorrentId, results: Vec<(PieceIndex, bool)> },
     /// A file is not what it was.
     FileChanged { torrent: TorrentId, file: usize },
     /// Commits ended, each with what was committed or why not.

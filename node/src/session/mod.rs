@@ -12,7 +12,8 @@
 //! | `magnets` | magnet links: kept, followed, made torrents |
 //! | `creation` | torrents being made |
 //! | `fetching` | the buffers of pieces being fetched |
-//! | `disk_rooms`, `piece_work` | the disk threads, and their work on pieces |
+//! | `disk_rooms`, `piece_work` | the disk threads, and their work on received pieces |
+//! | `checking` | checks of what is on the disk |
 //! | `notices` | what is told and kept of what changed |
 //! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
 //! | `policy` | the policy in force |
@@ -22,6 +23,7 @@
 //! Never here: a decision about peers or pieces, or gRPC.
 
 mod adding;
+mod checking;
 mod creation;
 mod disk_rooms;
 pub mod event_hub;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use shoal_core::{
-    ids::{AnnounceId, ConnId, PieceIndex, TorrentId},
+    ids::{AnnounceId, ConnId, JobId, PieceIndex, TorrentId},
     session::{
         Action, Event, Lease,
         event::{AnnounceFailure, MergeDone, MergeFailure, PieceOutcome},
@@ -15,8 +15,9 @@ use shoal_core::{
 };
 
 use super::{
+    checking::Check,
     inbox::{DiskNews, Inbox, Input},
-    piece_work::{Check, verify_and_write},
+    piece_work::verify_and_write,
     run::Shell,
 };
 use crate::{
@@ -58,7 +59,9 @@ impl Shell {
                 self.verify_and_write(torrent, piece, compare);
             }
             Action::DropPiece { torrent, piece } => self.fetching.drop_piece(torrent, piece),
-            Action::CheckPieces { torrent, pieces } => self.check_pieces(torrent, pieces),
+            Action::CheckPieces { torrent, pieces, job } => {
+                self.check_pieces(torrent, pieces, job);
+            }
             Action::Merge { torrent, merge, files } => self.merge(torrent, merge, files),
             Action::Announce { announce, url, request } => self.announce(announce, url, request),
             Action::AnnounceLocally { info_hashes, port } => {
@@ -75,7 +78,10 @@ impl Shell {
             Action::Inform(report) => self.policies.host.inform(report),
             Action::Reply { command, result } => self.on_reply(command, result),
             Action::Notify(notice) => self.on_notice(notice),
-            Action::StopOutsideJob { job } => self.creations.stop(job),
+            Action::StopOutsideJob { job } => {
+                self.creations.stop(job);
+                self.checks.stop(job);
+            }
         }
     }
 
@@ -139,15 +145,14 @@ impl Shell {
         }
     }
 
-    fn check_pieces(&mut self, torrent: TorrentId, pieces: Vec<PieceIndex>) {
+    fn check_pieces(&mut self, torrent: TorrentId, pieces: Vec<PieceIndex>, job: Option<JobId>) {
         let Some(known) = self.torrents.get(&torrent) else { return };
-        let mut check = Check {
-            torrent,
-            store: known.store.clone(),
-            pieces: pieces.clone().into_iter(),
-            inbox: self.inbox.clone(),
-            stop: known.stop.clone(),
-        };
+        let (store, gone) = (known.store.clone(), known.stop.clone());
+        let check = Check::new(torrent, store, pieces.clone(), self.inbox.clone(), gone);
+        let check = Arc::new(check);
+        if let Some(job) = job {
+            self.checks.begin(job, &check);
+        }
         let alive = known.alive.clone();
         let work = move || {
             // The data is in use for as long as this work lives.

@@ -1,18 +1,13 @@
-//! What disk threads do with pieces: hash and write what was received, read and hash what is on
-//! the disk.
+//! What disk threads do with received pieces: hash and write them.
 //!
 //! Never here: what follows from it.
 
 use shoal_core::{
     config::{BLOCK_LEN, EXTENT_LEN},
-    ids::{PieceIndex, TorrentId},
+    ids::PieceIndex,
     session::event::{BlockDigest, PieceOutcome},
 };
 
-use super::{
-    disk_rooms::Step,
-    inbox::{DiskNews, Inbox, Input},
-};
 use crate::{
     disk::{DiskError, TorrentStore, hash_blocks, hash_parts},
     net::ExtentBuffer,
@@ -72,71 +67,6 @@ fn digests(buffers: &[ExtentBuffer], parts: &[&[u8]]) -> Vec<BlockDigest> {
         BlockDigest { block, from, digest }
     };
     (0..).zip(digests).map(digest).collect()
-}
-
-/// A check of pieces in the background: a piece a step.
-pub(super) struct Check {
-    pub(super) torrent: TorrentId,
-    pub(super) store: TorrentStore,
-    pub(super) pieces: std::vec::IntoIter<PieceIndex>,
-    pub(super) inbox: Inbox,
-    /// Set where the torrent goes.
-    pub(super) stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Check {
-    /// Checks the next piece and tells how it is.
-    pub(super) fn step(&mut self) -> Step {
-        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Step::Done;
-        }
-        let Some(piece) = self.pieces.next() else { return Step::Done };
-        // Told even where the check panics: the core waits for every piece.
-        let mut told = Told { check: self, piece, good: false };
-        told.good = told.check.is_good(piece);
-        drop(told);
-        if self.pieces.len() > 0 { Step::More } else { Step::Done }
-    }
-
-    fn is_good(&self, piece: PieceIndex) -> bool {
-        for _ in 0..TRIES_MAX {
-            match self.store.verify_piece(piece) {
-                Ok(good) => return good,
-                Err(DiskError::Changed { file }) => {
-                    self.tell(DiskNews::FileChanged { torrent: self.torrent, file })
-                }
-                Err(DiskError::Overtaken { .. }) => {}
-                Err(
-                    error @ (DiskError::Full { .. }
-                    | DiskError::Io { .. }
-                    | DiskError::ReadOnly { .. }
-                    | DiskError::Range { .. }),
-                ) => {
-                    tracing::warn!(%error, piece = piece.0, "a piece cannot be read");
-                    return false;
-                }
-            }
-        }
-        false
-    }
-
-    fn tell(&self, news: DiskNews) {
-        self.inbox.tell(Input::Disk(news));
-    }
-}
-
-/// Tells the end of a check when it is dropped.
-struct Told<'a> {
-    check: &'a Check,
-    piece: PieceIndex,
-    good: bool,
-}
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        let (torrent, piece, good) = (self.check.torrent, self.piece, self.good);
-        self.check.tell(DiskNews::PieceChecked { torrent, piece, good });
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    checking::Checks,
     creation::Creations,
     disk_rooms::Room,
     event_hub::EventHub,
@@ -70,6 +71,7 @@ pub(super) struct Shell {
     pub(super) fetching: Fetching,
     pub(super) waiting: Waiting,
     pub(super) creations: Creations,
+    pub(super) checks: Checks,
     pub(super) policies: Policies,
     pub(super) chores: Chores,
     pub(super) actions: Vec<Action>,
@@ -314,9 +316,12 @@ impl Shell {
                 self.note_written(torrent, piece, &outcome);
                 self.feed(Event::PieceVerified { torrent, piece, outcome });
             }
-            DiskNews::PieceChecked { torrent, piece, good } => {
-                self.note_checked(torrent, piece);
-                self.feed(Event::PieceChecked { torrent, piece, good });
+            DiskNews::PiecesChecked { torrent, results } => {
+                // What a crash loses of it is hashed again: no reason to sync early.
+                self.mark_uncommitted(torrent, 0);
+                for (piece, good) in results {
+                    self.feed(Event::PieceChecked { torrent, piece, good });
+                }
             }
             DiskNews::FileChanged { torrent, file } => self.on_file_changed(torrent, file),
             DiskNews::Committed(results) => self.on_committed(results),

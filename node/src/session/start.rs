@@ -19,6 +19,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    checking::Checks,
     creation::Creations,
     disk_rooms::Room,
     event_hub::{Detail, EventHub, EventKind, NewEvent},
@@ -43,9 +44,9 @@ use crate::{
     webseed::{Guard, WebSeedConfig, WebSeeds},
 };
 
-/// Threads that verify, write and check pieces: one a core, at least two so that a check never
-/// holds up a write, at most so many (beyond, the disk is the bound).
-const PIECE_THREADS_MAX: usize = 8;
+/// The most threads that verify and write pieces, and the most that check them: one a core, at
+/// least two; beyond, the disk is the bound.
+const PIECE_THREADS_MAX: usize = 16;
 /// Threads that read metainfo, open, merge and remove.
 const FILE_THREADS: usize = 2;
 /// Local announces that wait for the loop; more are dropped.
@@ -269,6 +270,7 @@ fn build(
         fetching: Fetching::new(budget),
         waiting: Waiting::default(),
         creations: Creations::default(),
+        checks: Checks::default(),
         policies: Policies::new(host(clock, tell)),
         chores: Chores::default(),
         actions: Vec::new(),
@@ -282,7 +284,8 @@ fn build(
 fn rooms() -> Result<Rooms, StartError> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Rooms {
-        pieces: room("pieces", cores.clamp(2, PIECE_THREADS_MAX))?,
+        // One more, so that a received piece does not wait for a check.
+        pieces: room("pieces", cores.clamp(2, PIECE_THREADS_MAX) + 1)?,
         files: room("files", FILE_THREADS)?,
         store: room("store", 1)?,
     })

@@ -103,13 +103,16 @@ pub enum Action {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Read and hash pieces from disk, in order, in the background; each is answered by
-    /// `PieceChecked`.
+    /// Read and hash pieces from disk in the background, about in order; each is answered once by
+    /// `PieceChecked`, in any order.
     CheckPieces {
         /// The torrent.
         torrent: TorrentId,
         /// Which.
         pieces: Vec<PieceIndex>,
+        /// The job whose work it is. Pieces that are not read when `StopOutsideJob` ends it are
+        /// answered as the store knew them.
+        job: Option<JobId>,
     },
     /// Bring complete files to their final place. Answered by `Merged`.
     Merge {
@@ -158,7 +161,7 @@ pub enum Action {
     },
     /// Tell whoever listens, and keep what has to survive.
     Notify(Notice),
-    /// A shell job was cancelled.
+    /// A job whose work is the shell's was cancelled: a creation, or the check of a verification.
     StopOutsideJob {
         /// Which.
         job: JobId,

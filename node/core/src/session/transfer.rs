@@ -458,7 +458,7 @@ impl Session {
         torrent.checking += doubtful.len() as u32;
         notify(out, Notice::Disk { torrent: id, what: "changed", cause });
         notify(out, Notice::TorrentChanged(id));
-        out.push(Action::CheckPieces { torrent: id, pieces: doubtful });
+        out.push(Action::CheckPieces { torrent: id, pieces: doubtful, job: None });
         self.dirty.insert(id);
     }
 

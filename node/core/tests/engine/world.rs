@@ -148,6 +148,12 @@ pub(crate) struct World {
     pub(crate) dialled: Vec<(usize, SocketAddr)>,
     /// When a session announced its torrent on the local network, by the index of its node.
     pub(crate) announced_locally: Vec<(usize, Timestamp)>,
+    /// Checks are left to the test.
+    pub(crate) hold_checks: bool,
+    /// Every check that was left to the test: its job and pieces.
+    pub(crate) checks: Vec<(Option<JobId>, Vec<PieceIndex>)>,
+    /// Every job whose work was to end.
+    pub(crate) stopped: Vec<JobId>,
 }
 
 const LATENCY: Duration = Duration::from_micros(500);
@@ -240,6 +246,9 @@ impl World {
             config: Config::default(),
             dialled: Vec::new(),
             announced_locally: Vec::new(),
+            hold_checks: false,
+            checks: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 
@@ -537,7 +546,10 @@ impl World {
             Action::DropPiece { piece, .. } => {
                 self.nodes[node].blocks.retain(|(of, _), _| *of != piece);
             }
-            Action::CheckPieces { torrent, pieces } => {
+            Action::CheckPieces { pieces, job, .. } if self.hold_checks => {
+                self.checks.push((job, pieces));
+            }
+            Action::CheckPieces { torrent, pieces, .. } => {
                 for piece in pieces {
                     let event = Event::PieceChecked { torrent, piece, good: true };
                     self.later(LATENCY, node, Happening::Fact(event));
@@ -572,7 +584,7 @@ impl World {
                 assert!(earlier.is_none(), "{command:?} was answered twice");
             }
             Action::Notify(notice) => self.nodes[node].notices.push(notice),
-            Action::StopOutsideJob { .. } => {}
+            Action::StopOutsideJob { job } => self.stopped.push(job),
         }
     }
 

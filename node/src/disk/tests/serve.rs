@@ -48,6 +48,29 @@ fn range_beyond_the_piece_is_refused() {
 }
 
 #[test]
+fn pieces_verified_together_are_each_told_and_noted_by_itself() {
+    let (home, sample) = (Home::new(), Sample::straddling());
+    let folder = home.state_dir().with_file_name("mine");
+    sample.put(&folder);
+    // Byte 40 000 of all: in the third piece.
+    let mut second = sample.file(1).to_vec();
+    second[20_000] ^= 1;
+    fs::write(folder.join("d/b"), second).unwrap();
+    let (torrent, _) = home.seed(&sample, &folder);
+    let pieces: Vec<_> = sample.pieces().collect();
+    let unknown = [&pieces[..], &[PieceIndex(99)]].concat();
+    let refused = torrent.verify_pieces(&unknown);
+    assert!(matches!(refused, Err(DiskError::Range { .. })), "{refused:?}");
+    assert_eq!(torrent.have().count_ones(), 0, "nothing is noted of a run that failed");
+    let backwards: Vec<_> = pieces.iter().rev().copied().collect();
+    for run in [&pieces, &backwards] {
+        let right = run.iter().map(|&piece| piece != PieceIndex(2));
+        assert_eq!(torrent.verify_pieces(run).unwrap(), right.collect::<Vec<_>>());
+        assert_eq!(torrent.have().iter_zeros().collect::<Vec<_>>(), [PieceIndex(2)]);
+    }
+}
+
+#[test]
 fn changed_seed_file_is_not_served() {
     let (home, sample) = (Home::new(), Sample::straddling());
     let folder = home.state_dir().with_file_name("mine");

@@ -210,9 +210,9 @@ impl Session {
         match (kind, of) {
             (JobKind::AutoDownload, Some(of)) => self.give_up_shared(of, |_| true, out),
             (JobKind::RequestDownload(piece), Some(of)) => self.give_up_open(of, piece, out),
-            (JobKind::Create, _) => out.push(Action::StopOutsideJob { job }),
-            // What is being checked is checked to the end: a half trusted torrent helps nobody.
-            (JobKind::Verify, _) | (JobKind::AutoDownload | JobKind::RequestDownload(_), None) => {}
+            // What a verification has not looked at is trusted as before.
+            (JobKind::Create | JobKind::Verify, _) => out.push(Action::StopOutsideJob { job }),
+            (JobKind::AutoDownload | JobKind::RequestDownload(_), None) => {}
         }
     }
 

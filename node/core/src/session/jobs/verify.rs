@@ -43,7 +43,7 @@ impl Session {
         if pieces.is_empty() {
             self.end_job(job, Ok(JobDone::default()), out);
         } else {
-            out.push(Action::CheckPieces { torrent: id, pieces });
+            out.push(Action::CheckPieces { torrent: id, pieces, job: Some(job) });
         }
         job
     }

@@ -153,7 +153,7 @@ impl Session {
             notify(out, Notice::PieceHave { torrent: id, piece });
         }
         if !unverified.is_empty() {
-            out.push(Action::CheckPieces { torrent: id, pieces: unverified });
+            out.push(Action::CheckPieces { torrent: id, pieces: unverified, job: None });
         }
         if download {
             self.auto_download(id, false, true, out);
