@@ -5,12 +5,67 @@ use std::net::IpAddr;
 
 use super::{
     Registry,
-    swarm::{Peer, PeerKey, Swarm, Whom, labels_bytes},
+    swarm::{Family, Peer, PeerKey, Swarm, Whom, labels_bytes},
 };
-use crate::tracker::announce::{
-    AnnounceEvent, AnnounceReply, AnnounceRequest, PeerEntry, REPLY_PEERS_MAX, SHOAL_LEN_MAX,
-    ShoalPeer, ShoalReply, is_dialable,
+use crate::{
+    ids::PeerId,
+    time::Timestamp,
+    tracker::announce::{
+        AnnounceEvent, AnnounceReply, AnnounceRequest, Failure, PeerEntry, REPLY_PEERS_MAX,
+        SHOAL_LEN_MAX, ShoalPeer, ShoalReply, is_dialable,
+    },
 };
+
+/// What an announce is answered, but for the peers, which [`Registry::announce_with`] gives one by
+/// one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// Seconds to wait until the next regular announce.
+    pub interval_s: u32,
+    /// Seconds that must pass before any further announce.
+    pub min_interval_s: u32,
+    /// Seeds in the swarm.
+    pub complete: u32,
+    /// Leechers in the swarm.
+    pub incomplete: u32,
+    /// How often the torrent was completed.
+    pub downloaded: u32,
+    /// Why the peer is not listed, where it is not.
+    pub warning: Option<&'static str>,
+    /// The address that the tracker saw (BEP 24).
+    pub external_ip: IpAddr,
+}
+
+/// The peers that a reply has room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Peers of this family alone (UDP's replies have no other, BEP 15); `None`: of both.
+    pub family: Option<Family>,
+    /// At most so many, whatever the request and the tunables say.
+    pub peers_max: usize,
+}
+
+/// A peer for a reply, where it lies in the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerRef<'a> {
+    id: &'a PeerId,
+    compact: &'a [u8],
+}
+
+impl PeerRef<'_> {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        *self.id
+    }
+
+    /// Where it listens, as compact replies have it: 4 bytes of address and 2 of port (BEP 23), or 16
+    /// and 2 (BEP 7).
+    #[must_use]
+    pub fn compact(&self) -> &[u8] {
+        self.compact
+    }
+}
 
 /// More than a peer takes in the encoding of a peer set, without its labels and bitfield, bytes.
 const PEER_LEN: usize = 192;
@@ -18,6 +73,48 @@ const PEER_LEN: usize = 192;
 const STRING_LEN: usize = 12;
 
 impl Registry {
+    /// As [`Registry::announce`], for replies without the peer set: each peer is handed to `give`
+    /// where it lies, in no particular order, and nothing is allocated. Those of a family that the
+    /// reply has no room for are not drawn.
+    ///
+    /// # Errors
+    /// As [`Registry::announce`].
+    pub fn announce_with(
+        &mut self,
+        now: Timestamp,
+        request: &AnnounceRequest,
+        source: IpAddr,
+        room: Room,
+        mut give: impl FnMut(PeerRef<'_>),
+    ) -> Result<Answer, Failure> {
+        let wanted = request.numwant.unwrap_or(self.config.numwant_default);
+        let wanted = usize::try_from(wanted.min(self.config.numwant_max)).unwrap_or(usize::MAX);
+        let numwant = Some(if wanted == 0 { 0 } else { self.config.numwant_max });
+        let all = AnnounceRequest { numwant, ..request.clone() };
+        let reply = self.announce(now, &all, source)?;
+        let of_family = |peer: &&PeerEntry| {
+            room.family.is_none_or(|family| (family == Family::V4) == peer.addr.is_ipv4())
+        };
+        for peer in reply.peers.iter().filter(of_family).take(wanted.min(room.peers_max)) {
+            let id = &peer.id.unwrap_or(request.peer_id);
+            let mut compact = match peer.addr.ip() {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            compact.extend(peer.addr.port().to_be_bytes());
+            give(PeerRef { id, compact: &compact });
+        }
+        Ok(Answer {
+            interval_s: reply.interval_s,
+            min_interval_s: reply.min_interval_s.unwrap_or(0),
+            complete: reply.complete.unwrap_or(0),
+            incomplete: reply.incomplete.unwrap_or(0),
+            downloaded: reply.downloaded.unwrap_or(0),
+            warning: reply.warning.map(|_| "you are not listed"),
+            external_ip: source.to_canonical(),
+        })
+    }
+
     /// The answer to a peer that leaves: the counts alone.
     pub(super) fn farewell(&self, request: &AnnounceRequest, source: IpAddr) -> AnnounceReply {
         let seconds = |duration: std::time::Duration| {

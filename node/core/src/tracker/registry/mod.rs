@@ -17,8 +17,11 @@ use std::{
     time::Duration,
 };
 
-pub use self::swarm::{Family, PeerKey};
 use self::swarm::{Peer, Status, Swarm, labels_bytes};
+pub use self::{
+    answer::{Answer, PeerRef, Room},
+    swarm::{Family, PeerKey},
+};
 use crate::{
     config::{ANNOUNCE_HAVE_LEN_MAX, MIB},
     ids::{InfoHash, PeerId},
@@ -223,6 +226,13 @@ impl Registry {
             }
         }
         self.deadlines.first().is_some_and(|&(deadline, _, _)| deadline <= now)
+    }
+
+    /// As [`Registry::take_events`], appended to what the caller has, so that neither side allocates
+    /// for each batch; returns how many events were forgotten.
+    pub fn drain_events(&mut self, into: &mut Vec<SwarmEvent>) -> u64 {
+        into.extend(self.events.drain(..));
+        std::mem::take(&mut self.events_lost)
     }
 
     /// What happened since the last call, oldest first, and how many events were forgotten.
