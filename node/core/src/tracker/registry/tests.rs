@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::tracker::{announce::REPLY_PEERS_MAX, reply::PeerForm};
+use super::{list::listed_ip, *};
+use crate::tracker::{
+    announce::{AnnounceEvent, REPLY_PEERS_MAX, ShoalStatus},
+    reply::PeerForm,
+};
 
 const TORRENT: InfoHash = InfoHash([7; 20]);
 const START: Timestamp = Timestamp(1_000_000);
