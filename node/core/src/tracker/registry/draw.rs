@@ -19,35 +19,29 @@ impl Urn {
     pub(super) fn draw(&mut self, rng: &mut Rng, want: usize, count: usize) -> &[u32] {
         let Self { drawn, marks } = self;
         drawn.clear();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if want >= count as usize {
-            drawn.extend(0..count);
+        if want >= count {
+            drawn.extend(0..u32::try_from(count).unwrap_or(u32::MAX));
             return drawn;
         }
-        let words = (count as usize).div_ceil(64);
-        if marks.len() < words {
-            marks.resize(words, 0);
+        if marks.len() < count.div_ceil(64) {
+            marks.resize(count.div_ceil(64), 0);
         }
-        let begin = count - u32::try_from(want).unwrap_or(count);
-        for last in begin..count {
-            let number = u32::try_from(rng.below(last as usize + 1)).unwrap_or(last);
-            let is_drawn = marks[word(number)] & bit(number) != 0;
+        let marks = marks.as_mut_slice();
+        drawn.extend((count - want..count).map(|last| {
+            let number = rng.below(last + 1);
+            let is_drawn = marks[number / 64] & bit(number) != 0;
             let number = if is_drawn { last } else { number };
-            marks[word(number)] |= bit(number);
-            drawn.push(number);
-        }
+            marks[number / 64] |= bit(number);
+            u32::try_from(number).unwrap_or(u32::MAX)
+        }));
         for &number in &*drawn {
-            marks[word(number)] = 0;
+            marks[number as usize / 64] = 0;
         }
         drawn
     }
 }
 
-fn word(number: u32) -> usize {
-    (number / 64) as usize
-}
-
-fn bit(number: u32) -> u64 {
+fn bit(number: usize) -> u64 {
     1 << (number % 64)
 }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use hashbrown::HashTable;
 
 use super::{hash::HashKeys, peer::Peer};
-use crate::ids::PeerId;
+use crate::{ids::PeerId, tracker::announce::is_dialable};
 
 /// An address as compact replies have it (BEP 23, BEP 7).
 pub(super) trait Compact: Copy + Eq {
@@ -19,13 +19,14 @@ pub(super) trait Compact: Copy + Eq {
 /// Peers of one family.
 ///
 /// Invariants: `addrs` and `peers` have one length and a peer has one place in both; those with
-/// something left stand in the first `leechers` places. `by_id` holds the place of each once,
-/// `by_addr` of each with a port.
+/// something left stand in the first `leechers` places, `undialable` is the number of those that
+/// nobody can dial. `by_id` holds the place of each once, `by_addr` of each with a port.
 #[derive(Clone, Debug)]
 pub(super) struct Side<A> {
     addrs: Vec<A>,
     peers: Vec<Peer>,
     leechers: usize,
+    undialable: usize,
     by_id: HashTable<u32>,
     by_addr: HashTable<u32>,
 }
@@ -41,6 +42,11 @@ impl<A: Compact> Side<A> {
 
     pub(super) fn addr(&self, slot: usize) -> &A {
         &self.addrs[slot]
+    }
+
+    /// Whether to look at each address before it is given to others.
+    pub(super) fn has_undialable(&self) -> bool {
+        self.undialable != 0
     }
 
     pub(super) fn peer(&self, slot: usize) -> &Peer {
@@ -68,6 +74,7 @@ impl<A: Compact> Side<A> {
         grow(&mut self.peers);
         let mut slot = self.peers.len();
         let is_seed = peer.is_seed();
+        self.undialable += usize::from(!is_dialable(addr.addr()));
         self.addrs.push(addr);
         self.peers.push(peer);
         if !is_seed {
@@ -93,6 +100,7 @@ impl<A: Compact> Side<A> {
         let end = self.peers.len() - 1;
         let taken = (self.addrs.swap_remove(hole), self.peers.swap_remove(hole));
         self.repoint(keys, end, hole);
+        self.undialable -= usize::from(!is_dialable(taken.0.addr()));
         self.shrink(keys);
         taken
     }
@@ -169,11 +177,22 @@ impl<A: Compact> Side<A> {
         }
     }
 
+    /// The memory it has allocated.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.addrs.capacity() * size_of::<A>()
+            + self.peers.capacity() * size_of::<Peer>()
+            + self.by_id.allocation_size()
+            + self.by_addr.allocation_size()
+    }
+
     #[cfg(test)]
     pub(super) fn check(&self, keys: &HashKeys) {
         assert_eq!((self.addrs.len(), self.by_id.len()), (self.len(), self.len()));
         let with_port = self.addrs.iter().filter(|addr| addr.addr().port() != 0);
         assert_eq!(self.by_addr.len(), with_port.count());
+        let undialable = self.addrs.iter().filter(|addr| !is_dialable(addr.addr()));
+        assert_eq!(self.undialable, undialable.count());
         for (slot, (peer, &addr)) in self.peers.iter().zip(&self.addrs).enumerate() {
             assert_eq!(peer.is_seed(), slot >= self.leechers);
             assert_eq!(self.find(keys, &peer.id), Some(slot));
@@ -189,6 +208,7 @@ impl<A> Default for Side<A> {
             addrs: Vec::new(),
             peers: Vec::new(),
             leechers: 0,
+            undialable: 0,
             by_id: HashTable::new(),
             by_addr: HashTable::new(),
         }

@@ -281,6 +281,12 @@ impl Swarm {
         }
     }
 
+    /// The memory it takes, and has allocated.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.v4.bytes() + self.v6.bytes()
+    }
+
     #[cfg(test)]
     pub(super) fn check(&self, keys: &HashKeys) {
         self.v4.check(keys);
@@ -308,7 +314,7 @@ fn give_dialable<'a, A: Compact>(
 ) {
     let compact = side.addr(slot);
     let addr = compact.addr();
-    if is_dialable(addr) {
+    if !side.has_undialable() || is_dialable(addr) {
         give(PeerRef { peer: side.peer(slot), addr, compact: compact.bytes() });
     }
 }

@@ -94,6 +94,12 @@ impl Torrents {
         self.order.range((from, Unbounded)).copied()
     }
 
+    /// The memory of all swarms.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.list.iter().map(Swarm::bytes).sum()
+    }
+
     #[cfg(test)]
     pub(super) fn check(&self, keys: &HashKeys) {
         let len = self.len();
