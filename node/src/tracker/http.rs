@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
-use super::server::{GRACE, Shared};
+use super::{server::GRACE, shared::Shared};
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,8 @@ const HEAD_LEN_MAX: usize = QUERY_LEN_MAX + 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How often silent peers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// The pause before more of them are forgotten.
+const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
 /// The pause after an accept failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -106,7 +108,8 @@ async fn expire(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         while shared.expire() {
-            tokio::task::yield_now().await;
+            // Others wait for the lock, and it is given to nobody in turn.
+            sleep(EXPIRE_PAUSE).await;
         }
     }
 }

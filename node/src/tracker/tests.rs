@@ -215,7 +215,8 @@ async fn events_are_broadcast_in_order() {
         SwarmEventKind::Updated { left: 0, completed: true },
         SwarmEventKind::Left(LeaveReason::Stopped),
     ] {
-        let event = timeout(LONG, events.recv()).await.unwrap().unwrap();
+        let news = timeout(LONG, events.recv()).await.unwrap().unwrap();
+        let News::Event(event) = news else { panic!("{news:?}") };
         assert_eq!((event.kind, event.info_hash), (expected, TORRENT));
     }
 }
@@ -227,7 +228,8 @@ async fn silent_peers_expire_by_themselves() {
     let mut events = tracker.subscribe();
     get(tracker.local_addr(), &format!("/announce?{}", request(1, 9).to_query())).await;
     timeout(LONG, events.recv()).await.unwrap().unwrap();
-    let event = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    let news = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    let News::Event(event) = news else { panic!("{news:?}") };
     assert_eq!(event.kind, SwarmEventKind::Left(LeaveReason::Expired));
 }
 
