@@ -27,6 +27,7 @@ use crate::{
         handle::{AddSource, AddTorrent},
         magnets::AddMagnet,
     },
+    tracker::News,
 };
 
 /// The pause after the first failed announce of a seed; doubled up to [`RETRY_MAX`].
@@ -236,8 +237,8 @@ pub(super) async fn tell_tracker(context: Context) {
     drop(context);
     loop {
         match news.recv().await {
-            Ok(event) => {
-                if let Some(event) = told(&event) {
+            Ok(news) => {
+                if let Some(event) = told(&news) {
                     events.emit(event);
                 }
             }
@@ -249,7 +250,14 @@ pub(super) async fn tell_tracker(context: Context) {
     }
 }
 
-fn told(event: &SwarmEvent) -> Option<NewEvent> {
+fn told(news: &News) -> Option<NewEvent> {
+    let event = match news {
+        News::Event(event) => event,
+        News::More(count) => {
+            let message = format!("{count} more announced, joined or left within a second");
+            return Some(tracker_event("more", None, message));
+        }
+    };
     let SwarmEvent { info_hash, peer_id, addr, kind } = event;
     let (what, message) = match kind {
         SwarmEventKind::Joined { left } => ("joined", format!("{addr} joined, {left} bytes left")),
@@ -260,12 +268,10 @@ fn told(event: &SwarmEvent) -> Option<NewEvent> {
         SwarmEventKind::Left(reason) => ("left", format!("{addr} left: {reason:?}")),
     };
     tracing::trace!(%peer_id, what, "told");
-    Some(NewEvent {
-        kind: EventKind::Tracker,
-        what,
-        torrent: None,
-        info_hash: Some(*info_hash),
-        message,
-        detail: Detail::None,
-    })
+    Some(tracker_event(what, Some(*info_hash), message))
+}
+
+fn tracker_event(what: &'static str, info_hash: Option<InfoHash>, message: String) -> NewEvent {
+    let (kind, detail) = (EventKind::Tracker, Detail::None);
+    NewEvent { kind, what, torrent: None, info_hash, message, detail }
 }

@@ -2,25 +2,28 @@
 //! a bencoded `failure reason` under status 200, as BitTorrent clients expect. Never here: swarms.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::{Extension, RawQuery, State},
-    http::header,
-    response::{IntoResponse, Response},
-    routing::get,
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
 };
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shoal_core::tracker::{
     announce::{AnnounceRequest, Failure},
     query::{QUERY_LEN_MAX, parse_scrape_query},
-    reply::PeerForm,
+    registry::{PeerRef, Room},
+    reply::{CompactPeers, PeerForm},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -28,9 +31,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service as _;
 
-use super::server::{GRACE, Shared};
+use super::{server::GRACE, shared::Shared};
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -40,16 +42,14 @@ pub(super) struct Limits {
     pub(super) connection_lifetime: Duration,
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-struct Source(IpAddr);
-
 /// The head of a request: the longest query, and what browsers and proxies put beside it.
 const HEAD_LEN_MAX: usize = QUERY_LEN_MAX + 16 * 1024;
 /// Headers of a request; clients send about five.
 const HEADERS_MAX: usize = 64;
 /// How often silent peers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// The pause before more of them are forgotten.
+const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
 /// The pause after an accept failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -61,18 +61,14 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let router = Router::new()
-        .route("/announce", get(announce))
-        .route("/scrape", get(scrape))
-        .with_state(Arc::clone(&shared));
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let expiry = stop.run_until_cancelled(expire(shared));
+    let expiry = stop.run_until_cancelled(expire(&shared));
     let accepting = stop.run_until_cancelled(async {
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await;
             let (stream, peer) = accept(&listener).await;
-            let connection = connection(stream, peer, router.clone(), limits, stop.clone());
+            let connection = connection(stream, peer, Arc::clone(&shared), limits, stop.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(slot);
@@ -100,13 +96,14 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-async fn expire(shared: Arc<Shared>) {
+async fn expire(shared: &Shared) {
     let mut ticks = interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         while shared.expire() {
-            tokio::task::yield_now().await;
+            // Others wait for the lock, and it is given to nobody in turn.
+            sleep(EXPIRE_PAUSE).await;
         }
     }
 }
@@ -115,19 +112,25 @@ async fn expire(shared: Arc<Shared>) {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Source(peer.ip()));
-        router.clone().call(request)
+    // Answers are small and whole: none of them is to wait for another's acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::trace!(%peer, %error, "the answers to a connection may be slow");
+    }
+    let service = service_fn(|request| {
+        let response = answer(&shared, &request, peer.ip());
+        async { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     builder.header_read_timeout(limits.header_timeout);
     builder.max_buf_size(HEAD_LEN_MAX);
     builder.max_headers(HEADERS_MAX);
+    // Never `pipeline_flush`: with it hyper drops the last answers of a connection on which the client
+    // said more than is read.
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
@@ -147,32 +150,55 @@ fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
     }
 }
 
-async fn announce(
-    State(shared): State<Arc<Shared>>,
-    Extension(Source(source)): Extension<Source>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let request = AnnounceRequest::parse_query(query.unwrap_or_default().as_bytes());
-    let reply = request.and_then(|request| {
-        let reply = shared.announce(&request, source)?;
-        Ok(reply.encode(PeerForm::of(&request)))
-    });
-    respond(reply)
-}
-
-async fn scrape(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
-    let info_hashes = parse_scrape_query(query.unwrap_or_default().as_bytes());
-    respond(info_hashes.and_then(|info_hashes| match info_hashes.is_empty() {
-        true => Err(Failure::never("a scrape names its torrents: info_hash is missing")),
-        false => Ok(shared.scrape(&info_hashes).encode()),
-    }))
-}
-
-fn respond(reply: Result<Vec<u8>, Failure>) -> Response {
+/// What a request is answered. Its body, if it has one, is nobody's.
+fn answer(shared: &Shared, request: &Request<Incoming>, source: IpAddr) -> Response<Full<Bytes>> {
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
+    let reply = match request.uri().path() {
+        "/announce" if is_read => announce(shared, query, source),
+        "/scrape" if is_read => scrape(shared, query),
+        "/announce" | "/scrape" => {
+            let mut response = bare(StatusCode::METHOD_NOT_ALLOWED);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+            return response;
+        }
+        _ => return bare(StatusCode::NOT_FOUND),
+    };
     let body = reply.unwrap_or_else(|failure| {
         tracing::debug!(%failure, "tracker refuses");
         failure.encode()
     });
-    let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-store")];
-    (headers, body).into_response()
+    let mut response = Response::new(Full::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn bare(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn announce(shared: &Shared, query: &[u8], source: IpAddr) -> Result<Vec<u8>, Failure> {
+    let request = AnnounceRequest::parse_query(query)?;
+    let form = PeerForm::of(&request);
+    if form != PeerForm::Compact || request.shoal.is_some() {
+        return Ok(shared.announce(&request, source)?.encode(form));
+    }
+    let mut peers = CompactPeers::default();
+    let room = Room { family: None, peers_max: usize::MAX };
+    let give = |peer: PeerRef<'_>| peers.push(peer.compact());
+    let answer =
+        shared.with(|registry, now| registry.announce_with(now, &request, source, room, give));
+    Ok(peers.encode(&answer?))
+}
+
+fn scrape(shared: &Shared, query: &[u8]) -> Result<Vec<u8>, Failure> {
+    let info_hashes = parse_scrape_query(query)?;
+    if info_hashes.is_empty() {
+        return Err(Failure::never("a scrape names its torrents: info_hash is missing"));
+    }
+    Ok(shared.scrape(&info_hashes).encode())
 }

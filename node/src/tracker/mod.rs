@@ -1,14 +1,19 @@
-//! The tracker role: HTTP and UDP around `shoal-core`'s registry, on a thread and a runtime of its
+//! The tracker role: HTTP and UDP around `shoal-core`'s registry, on threads and a runtime of their
 //! own, so that neither the session nor the disk can hold it. Never here: what an announce is answered.
 //!
 //! - [`server`]: start, views, events, shutdown
+//! - [`shared`]: the registry under its lock, what of its events is told
 //! - `http`: connections and their limits, the two paths
 //! - `udp`: packets, and connection ids
 
 mod http;
 pub mod server;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 mod udp;
 
-pub use server::{StartError, TrackerConfig, TrackerServer};
+pub use self::{
+    server::{StartError, TrackerConfig, TrackerServer},
+    shared::News,
+};

@@ -2,29 +2,28 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
-    sync::{Arc, Mutex, PoisonError},
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use shoal_core::{
     ids::InfoHash,
-    time::Timestamp,
-    tracker::{
-        announce::{AnnounceReply, AnnounceRequest, Failure},
-        registry::{
-            EVENTS_MAX, PeerKey, Registry, RegistryConfig, SwarmEvent, SwarmEventKind,
-            views::{SwarmSummary, SwarmView},
-        },
-        scrape::ScrapeReply,
+    tracker::registry::{
+        PeerKey, RegistryConfig,
+        views::{SwarmSummary, SwarmView},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{http, udp};
+use super::{
+    http,
+    shared::{News, Shared},
+    udp,
+};
 
 /// What a tracker is started with. `Default` is the truth.
 #[derive(Clone, Debug)]
@@ -83,24 +82,6 @@ pub struct TrackerServer {
     ended: oneshot::Receiver<()>,
 }
 
-/// The registry and its clock. The lock is held for one call of the registry and never over an
-/// await; events are published after it is released.
-#[derive(Debug)]
-pub(super) struct Shared {
-    registry: Mutex<Registry>,
-    origin: Instant,
-    events: broadcast::Sender<SwarmEvent>,
-    log: Mutex<LogLimit>,
-}
-
-/// Peers decide how many lines there are: at most [`LOG_LINES_MAX`] a second.
-#[derive(Debug, Default)]
-struct LogLimit {
-    second: u64,
-    lines: u32,
-    suppressed: u64,
-}
-
 /// How long connections may take to end when the tracker stops.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// How long a stop may take in all: beyond it the thread is left to itself.
@@ -109,10 +90,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const PORT_TRIES: usize = 16;
 /// Pending connections that the kernel keeps.
 const BACKLOG: i32 = 1024;
-/// Peers forgotten under one lock.
-const EXPIRE_BATCH: usize = 1000;
-/// Lines about peers in the log, a second.
-const LOG_LINES_MAX: u32 = 100;
+/// What the kernel keeps of packets that come faster than they are answered, and of answers that go:
+/// half a second of a busy tracker. The system may allow less.
+const UDP_BUFFER_LEN: usize = 4 * 1024 * 1024;
 
 impl Default for TrackerConfig {
     fn default() -> Self {
@@ -144,28 +124,34 @@ impl TrackerServer {
             header_timeout: config.header_timeout,
             connection_lifetime: config.connection_lifetime,
         };
-        let shared = Arc::new(Shared::new(config.registry));
+        let shared = Arc::new(Shared::new(config.registry).map_err(run)?);
         let stop = CancellationToken::new();
         let (end, ended) = oneshot::channel();
         let serves_udp = socket.is_some();
         let http = http::serve(listener, limits, Arc::clone(&shared), stop.clone());
-        let udp = socket.map(|socket| udp::serve(socket, Arc::clone(&shared), stop.clone()));
+        let udp = socket.map(|socket| udp::start(socket, Arc::clone(&shared), stop.clone()));
+        let udp = udp.transpose().map_err(run)?;
         let thread = thread::Builder::new().name("tracker".to_owned());
         let body = move || {
-            let udp = async {
-                match udp {
-                    Some(udp) => udp.await,
-                    None => Ok(()),
+            let told = |ended: io::Result<()>| {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "tracker ended");
                 }
             };
-            let (http, udp) = runtime.block_on(async { tokio::join!(http, udp) });
-            for error in [http, udp].into_iter().filter_map(Result::err) {
-                tracing::error!(%error, "tracker ended");
-            }
+            let http = async { told(http.await) };
+            let udp = async {
+                if let Some(udp) = udp {
+                    told(udp.ended().await);
+                }
+            };
+            runtime.block_on(async { tokio::join!(http, udp) });
             // Nobody waits where the tracker was dropped.
             let _ = end.send(());
         };
-        thread.spawn(body).map_err(run)?;
+        if let Err(error) = thread.spawn(body) {
+            stop.cancel();
+            return Err(run(error));
+        }
         tracing::info!(port = local_addr.port(), udp = serves_udp, "tracker listening");
         Ok(Self { local_addr, serves_udp, shared, stop, ended })
     }
@@ -205,11 +191,11 @@ impl TrackerServer {
         self.shared.counts()
     }
 
-    /// What happens to peers from here on. A subscriber that falls [`EVENTS_MAX`] behind is told how
-    /// many it missed.
+    /// What happens to peers from here on, as much of it as is told. A subscriber that falls
+    /// [`NEWS_KEPT`](super::shared::NEWS_KEPT) behind is told how much it missed.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<SwarmEvent> {
-        self.shared.events.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.shared.subscribe()
     }
 
     /// Stops accepting, lets requests under way end, and returns when all is over: after 5 s at the
@@ -225,126 +211,6 @@ impl TrackerServer {
 impl Drop for TrackerServer {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-impl Shared {
-    pub(super) fn new(config: RegistryConfig) -> Self {
-        let registry = Registry::new(config, fastrand::u64(..));
-        Self {
-            registry: Mutex::new(registry),
-            origin: Instant::now(),
-            events: broadcast::Sender::new(EVENTS_MAX),
-            log: Mutex::default(),
-        }
-    }
-
-    pub(super) fn announce(
-        &self,
-        request: &AnnounceRequest,
-        source: IpAddr,
-    ) -> Result<AnnounceReply, Failure> {
-        self.with(|registry, now| registry.announce(now, request, source))
-    }
-
-    /// As [`Shared::announce`], but with as many peers as there may be in a reply, of which only
-    /// those of the client's family are of use to it; and how many of them it wants.
-    pub(super) fn announce_for(
-        &self,
-        request: &AnnounceRequest,
-        source: IpAddr,
-    ) -> Result<(AnnounceReply, usize), Failure> {
-        self.with(|registry, now| {
-            let config = registry.config();
-            let wanted = request.numwant.unwrap_or(config.numwant_default).min(config.numwant_max);
-            let numwant = Some(if wanted == 0 { 0 } else { config.numwant_max });
-            let request = AnnounceRequest { numwant, ..request.clone() };
-            let reply = registry.announce(now, &request, source)?;
-            Ok((reply, usize::try_from(wanted).unwrap_or(usize::MAX)))
-        })
-    }
-
-    pub(super) fn scrape(&self, info_hashes: &[InfoHash]) -> ScrapeReply {
-        self.with(|registry, _| registry.scrape(info_hashes))
-    }
-
-    pub(super) fn counts(&self) -> (usize, usize) {
-        self.with(|registry, _| registry.counts())
-    }
-
-    /// Forgets a batch of silent peers; says whether there are more.
-    pub(super) fn expire(&self) -> bool {
-        self.with(|registry, now| registry.expire(now, EXPIRE_BATCH))
-    }
-
-    /// One call of the registry, and what it told of published.
-    fn with<T>(&self, call: impl FnOnce(&mut Registry, Timestamp) -> T) -> T {
-        // A panic in the registry is our bug: it is in the log, and the others are served on.
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: the registry's time never decreases.
-        let elapsed = self.origin.elapsed().as_micros();
-        let now = Timestamp(u64::try_from(elapsed).unwrap_or(u64::MAX));
-        let answer = call(&mut registry, now);
-        let (events, lost) = registry.take_events();
-        let (_, peers) = registry.counts();
-        drop(registry);
-        if lost > 0 {
-            tracing::warn!(lost, "events of the tracker were lost");
-        }
-        for event in events {
-            self.log(&event, now, peers);
-            // Nobody may be listening.
-            let _ = self.events.send(event);
-        }
-        answer
-    }
-
-    fn log(&self, event: &SwarmEvent, now: Timestamp, peers: usize) {
-        let mut limit = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let suppressed = limit.turn(now);
-        let passes = limit.pass();
-        drop(limit);
-        if suppressed > 0 {
-            tracing::info!(suppressed, "more happened to peers than is logged");
-        }
-        let SwarmEvent { info_hash, peer_id, addr, kind } = event;
-        tracing::debug!(torrent = %info_hash, peer = %peer_id, %addr, ?kind, "swarm event");
-        if !passes {
-            return;
-        }
-        match kind {
-            SwarmEventKind::Joined { left } => {
-                tracing::info!(torrent = %info_hash, peer = %peer_id, left, peers, "peer joined");
-            }
-            SwarmEventKind::Updated { left, completed } => {
-                tracing::info!(
-                    torrent = %info_hash, peer = %peer_id, left, completed, "peer updated"
-                );
-            }
-            SwarmEventKind::Left(reason) => {
-                tracing::info!(torrent = %info_hash, peer = %peer_id, ?reason, peers, "peer left");
-            }
-        }
-    }
-}
-
-impl LogLimit {
-    /// Begins the next second where it is time; tells what was held back in the one before.
-    fn turn(&mut self, now: Timestamp) -> u64 {
-        let second = now.millis() / 1000;
-        if second == self.second {
-            return 0;
-        }
-        let suppressed = self.suppressed;
-        *self = Self { second, ..Self::default() };
-        suppressed
-    }
-
-    fn pass(&mut self) -> bool {
-        let passes = self.lines < LOG_LINES_MAX;
-        self.lines += u32::from(passes);
-        self.suppressed += u64::from(!passes);
-        passes
     }
 }
 
@@ -378,8 +244,12 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     if addr.is_ipv6() {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
+    // As much as the system allows.
+    let sized = socket.set_recv_buffer_size(UDP_BUFFER_LEN);
+    if let Err(error) = sized.and(socket.set_send_buffer_size(UDP_BUFFER_LEN)) {
+        tracing::debug!(%error, "the buffers of UDP stay as they are");
+    }
     socket.bind(&addr.into())?;
-    socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
@@ -395,19 +265,4 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_about_peers_are_limited_and_the_rest_is_counted() {
-        let mut limit = LogLimit::default();
-        let passed = (0..LOG_LINES_MAX + 5).filter(|_| limit.pass()).count();
-        assert_eq!(passed, LOG_LINES_MAX as usize);
-        assert_eq!(limit.turn(Timestamp(999_999)), 0);
-        assert_eq!(limit.turn(Timestamp(1_000_000)), 5);
-        assert!(limit.pass());
-    }
 }

@@ -176,6 +176,154 @@ async fn a_connection_that_says_nothing_is_closed() {
     }
 }
 
+/// Splits one answer with a `content-length` off the front: its head, its body, and the rest.
+fn split(answer: &[u8]) -> (String, &[u8], &[u8]) {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8(answer[..end].to_ascii_lowercase()).unwrap();
+    let (_, len) = head.split_once("content-length: ").unwrap();
+    let len: usize = len.split("\r\n").next().unwrap().parse().unwrap();
+    let (body, rest) = answer[end..].split_at(len);
+    (head, body, rest)
+}
+
+#[tokio::test]
+async fn requests_in_one_packet_are_answered_in_order() {
+    let tracker = start(config());
+    let mut requests = Vec::new();
+    for left in 0..50 {
+        let query = request(left, 9).to_query();
+        requests.extend(format!("GET /announce?{query} HTTP/1.1\r\nHost: t\r\n\r\n").bytes());
+        requests.extend(b"GET /other HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    requests.extend(b"GET /scrape HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    let answers = exchange(tracker.local_addr(), &requests).await;
+    let mut rest = &answers[..];
+    for count in 1..=50 {
+        let (head, body, after) = split(rest);
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let value = bencode::decode(body).unwrap();
+        let incomplete = value.as_dict().unwrap().get("incomplete").unwrap().as_unsigned();
+        assert_eq!(incomplete, Some(count));
+        let (head, _, after) = split(after);
+        assert!(head.starts_with("http/1.1 404"), "{head}");
+        rest = after;
+    }
+    let (_, body, after) = split(rest);
+    assert_eq!((keys(body), after), (vec!["failure reason".into(), "retry in".into()], &b""[..]));
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_more_requests_unless_the_client_says_otherwise() {
+    let tracker = start(config());
+    let mut stream = TcpStream::connect(tracker.local_addr()).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /scrape HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let len = timeout(LONG, stream.read(&mut answer)).await.unwrap().unwrap();
+        assert!(split(&answer[..len]).0.starts_with("http/1.1 200"));
+    }
+    // What follows the last request of a connection is not answered.
+    for last in ["HTTP/1.1\r\nHost: t\r\nConnection: close", "HTTP/1.0"] {
+        let twice = format!("GET /scrape {last}\r\n\r\nGET /scrape {last}\r\n\r\n");
+        let answer = exchange(tracker.local_addr(), twice.as_bytes()).await;
+        let (head, _, rest) = split(&answer);
+        assert!(head.contains(" 200 ") && rest.is_empty(), "{last}: {head}");
+    }
+    let kept =
+        b"GET /scrape HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /scrape HTTP/1.0\r\n\r\n";
+    let answer = exchange(tracker.local_addr(), kept).await;
+    let (head, _, rest) = split(&answer);
+    assert!(head.contains("connection: keep-alive"), "{head}");
+    assert!(split(rest).2.is_empty());
+}
+
+#[tokio::test]
+async fn other_methods_and_what_is_no_request_are_refused() {
+    let tracker = start(config());
+    for (request, status) in [
+        ("POST /announce HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n", "405"),
+        ("POST /announce HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999\r\n", "405"),
+        ("DELETE /scrape HTTP/1.1\r\nHost: t\r\n", "405"),
+        ("GET /announce/ HTTP/1.1\r\nHost: t\r\n", "404"),
+        ("HEAD /other HTTP/1.1\r\nHost: t\r\n", "404"),
+        ("d8:announce", "400"),
+        ("GET /scrape HTTP/9.9\r\n", "400"),
+    ] {
+        let request = format!("{request}Connection: close\r\n\r\n");
+        let answer = exchange(tracker.local_addr(), request.as_bytes()).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert_eq!(answer.contains("allow: GET,HEAD"), status == "405", "{answer}");
+    }
+    let head = b"HEAD /scrape HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let answer = exchange(tracker.local_addr(), head).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_or_has_too_many_fields_is_refused() {
+    let tracker = start(config());
+    let field = format!("X: {}\r\n", "x".repeat(1000));
+    for (fields, status) in [
+        (field.repeat(10), "200"),
+        ("X: y\r\n".repeat(62), "200"),
+        ("X: y\r\n".repeat(65), "431"),
+        (field.repeat(100), "431"),
+    ] {
+        let head = format!("GET /scrape HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{fields}\r\n");
+        let mut stream = TcpStream::connect(tracker.local_addr()).await.unwrap();
+        // The tracker may close while we are still sending, and the answer be lost with it.
+        let sent = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let read = timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap();
+        let is_whole = sent.is_ok() && read.is_ok();
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(expected.as_bytes()) || !is_whole && status == "431");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_in_drips_is_given_up() {
+    let header_timeout = Duration::from_millis(100);
+    let tracker = start(TrackerConfig { header_timeout, ..config() });
+    let stream = TcpStream::connect(tracker.local_addr()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let dripping = tokio::spawn(async move {
+        while writer.write_all(b"G").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    // Each byte comes in time, the head does not.
+    let mut answer = Vec::new();
+    let _ = timeout(LONG, reader.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    timeout(LONG, dripping).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn it_stops_while_requests_keep_coming() {
+    let tracker = start(config());
+    let mut stream = TcpStream::connect(tracker.local_addr()).await.unwrap();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let asking = tokio::spawn(async move {
+        let mut begun = Some(begun);
+        let mut answer = vec![0; 4096];
+        loop {
+            let sent = stream.write_all(b"GET /scrape HTTP/1.1\r\nHost: t\r\n\r\n").await;
+            let read = stream.read(&mut answer).await;
+            if sent.is_err() || !read.is_ok_and(|len| len > 0) {
+                return;
+            }
+            if let Some(begun) = begun.take() {
+                begun.send(()).unwrap();
+            }
+        }
+    });
+    begins.await.unwrap();
+    timeout(LONG, tracker.shutdown()).await.unwrap();
+    timeout(LONG, asking).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_connection_ends_with_its_lifetime() {
     let connection_lifetime = Duration::from_millis(50);
@@ -215,7 +363,8 @@ async fn events_are_broadcast_in_order() {
         SwarmEventKind::Updated { left: 0, completed: true },
         SwarmEventKind::Left(LeaveReason::Stopped),
     ] {
-        let event = timeout(LONG, events.recv()).await.unwrap().unwrap();
+        let news = timeout(LONG, events.recv()).await.unwrap().unwrap();
+        let News::Event(event) = news else { panic!("{news:?}") };
         assert_eq!((event.kind, event.info_hash), (expected, TORRENT));
     }
 }
@@ -227,7 +376,8 @@ async fn silent_peers_expire_by_themselves() {
     let mut events = tracker.subscribe();
     get(tracker.local_addr(), &format!("/announce?{}", request(1, 9).to_query())).await;
     timeout(LONG, events.recv()).await.unwrap().unwrap();
-    let event = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    let news = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    let News::Event(event) = news else { panic!("{news:?}") };
     assert_eq!(event.kind, SwarmEventKind::Left(LeaveReason::Expired));
 }
 

@@ -276,8 +276,14 @@ fn twenty(key: &str, bytes: &[u8]) -> Result<[u8; 20], Failure> {
 /// Percent-decodes a value; `+` is a space, as in every form encoder (encoders that escape nothing
 /// else of it write `+` itself as `%2B`).
 fn decode(value: &[u8]) -> Vec<u8> {
-    let spaced: Vec<u8> = value.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
-    percent_decode(&spaced).collect()
+    let mut out = Vec::with_capacity(value.len());
+    for (at, part) in value.split(|&byte| byte == b'+').enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        out.extend(percent_decode(part));
+    }
+    out
 }
 
 #[cfg(test)]
@@ -341,6 +347,15 @@ mod tests {
                 tracker_id,
                 shoal,
             }
+        }
+    }
+
+    #[test]
+    fn a_plus_is_a_space_and_an_escaped_plus_is_none() {
+        for (value, decoded) in
+            [("", ""), ("+", " "), ("a+b%2Bc", "a b+c"), ("++%20+", "    "), ("%+2B%", "% 2B%")]
+        {
+            assert_eq!(decode(value.as_bytes()), decoded.as_bytes(), "{value}");
         }
     }
 

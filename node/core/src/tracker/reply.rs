@@ -18,6 +18,7 @@ use crate::{
             TRACKER_ID_LEN_MAX, is_dialable,
         },
         labels,
+        registry::Answer,
     },
 };
 
@@ -31,6 +32,19 @@ pub enum PeerForm {
     /// A list of dictionaries without ids (`no_peer_id=1`).
     WithoutIds,
 }
+
+/// The peers of a reply in the compact form, as they are drawn: by the way that most announces go,
+/// which needs no list of entries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CompactPeers {
+    v4: Vec<u8>,
+    v6: Vec<u8>,
+}
+
+/// The compact form of a peer of IPv4, bytes (BEP 23).
+const COMPACT_LEN: usize = 6;
+/// The compact form of a peer of IPv6, bytes (BEP 7).
+const COMPACT6_LEN: usize = 18;
 
 /// Why a tracker's bytes are no reply.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -128,6 +142,51 @@ impl AnnounceReply {
             external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(read_ip),
             shoal: dict.get("shoal").and_then(Value::as_dict).and_then(read_shoal),
         })
+    }
+}
+
+impl CompactPeers {
+    /// Adds a peer's compact form: 6 bytes of IPv4 or 18 of IPv6, else nothing.
+    pub fn push(&mut self, peer: &[u8]) {
+        match peer.len() {
+            COMPACT_LEN => self.v4.extend_from_slice(peer),
+            COMPACT6_LEN => self.v6.extend_from_slice(peer),
+            _ => {}
+        }
+    }
+
+    /// The bencoded reply, as [`AnnounceReply::encode`] writes it in the compact form.
+    #[must_use]
+    pub fn encode(&self, answer: &Answer) -> Vec<u8> {
+        // In order of keys; the numbers have at most 10 digits, the keys about 100 bytes.
+        let mut out = Vec::with_capacity(256 + self.v4.len() + self.v6.len());
+        let number = |key: &[u8], number: u32, out: &mut Vec<u8>| {
+            encode_bytes(key, out);
+            encode_int(number.into(), out);
+        };
+        let string = |key: &[u8], string: &[u8], out: &mut Vec<u8>| {
+            encode_bytes(key, out);
+            encode_bytes(string, out);
+        };
+        out.push(b'd');
+        number(b"complete", answer.complete, &mut out);
+        number(b"downloaded", answer.downloaded, &mut out);
+        match answer.external_ip.to_canonical() {
+            IpAddr::V4(ip) => string(b"external ip", &ip.octets(), &mut out),
+            IpAddr::V6(ip) => string(b"external ip", &ip.octets(), &mut out),
+        }
+        number(b"incomplete", answer.incomplete, &mut out);
+        number(b"interval", answer.interval_s, &mut out);
+        number(b"min interval", answer.min_interval_s, &mut out);
+        string(b"peers", &self.v4, &mut out);
+        if !self.v6.is_empty() {
+            string(b"peers6", &self.v6, &mut out);
+        }
+        if let Some(warning) = answer.warning {
+            string(b"warning message", warning.as_bytes(), &mut out);
+        }
+        out.push(b'e');
+        out
     }
 }
 
@@ -401,6 +460,35 @@ mod tests {
         expected.extend_from_slice(&[0; 15]);
         expected.extend_from_slice(b"\x01\x01\x02e");
         assert_eq!(reply.encode(PeerForm::Compact), expected);
+    }
+
+    #[test]
+    fn what_is_written_as_it_is_drawn_is_the_same() {
+        let mut reply = AnnounceReply { shoal: None, tracker_id: None, ..full() };
+        for warning in [None, Some("careful")] {
+            for external_ip in ["192.0.2.1", "2001:db8::9", "::ffff:192.0.2.1"] {
+                reply.warning = warning.map(str::to_owned);
+                reply.external_ip = Some(external_ip.parse().unwrap());
+                let answer = Answer {
+                    interval_s: reply.interval_s,
+                    min_interval_s: reply.min_interval_s.unwrap(),
+                    complete: reply.complete.unwrap(),
+                    incomplete: reply.incomplete.unwrap(),
+                    downloaded: reply.downloaded.unwrap(),
+                    warning,
+                    external_ip: reply.external_ip.unwrap(),
+                };
+                for peers in [&[][..], &full().peers[..1], &full().peers] {
+                    reply.peers = peers.to_vec();
+                    let mut compact = CompactPeers::default();
+                    for peer in peers {
+                        let port = peer.addr.port().to_be_bytes();
+                        compact.push(&[&ip_octets(peer.addr.ip())[..], &port].concat());
+                    }
+                    assert_eq!(compact.encode(&answer), reply.encode(PeerForm::Compact));
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Connection ids, and the tracker over real UDP on loopback.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use shoal_core::{
     ids::PeerId,
@@ -8,10 +12,14 @@ use shoal_core::{
         announce::{AnnounceEvent, ShoalStatus},
         query::SCRAPE_MAX,
         registry::RegistryConfig,
-        udp::{ANNOUNCE_LEN, CONNECT_LEN},
+        udp::{
+            ANNOUNCE_LEN,
+            reply::{Body, Reply},
+            request::Request,
+        },
     },
 };
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::time::timeout;
 
 use super::*;
 use crate::{
@@ -40,7 +48,7 @@ fn peer(n: u16, left: u64) -> AnnounceRequest {
 
 /// A client that has a connection id.
 struct Client {
-    socket: UdpSocket,
+    socket: tokio::net::UdpSocket,
     connection: u64,
 }
 
@@ -50,7 +58,7 @@ impl Client {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = UdpSocket::bind((local, 0)).await.unwrap();
+        let socket = tokio::net::UdpSocket::bind((local, 0)).await.unwrap();
         socket.connect(tracker).await.unwrap();
         let mut client = Self { socket, connection: 0 };
         let body = client.ask(&Request::Connect { transaction: 7 }.encode()).await;
@@ -94,6 +102,10 @@ impl Client {
     }
 }
 
+fn family(ip: IpAddr) -> Family {
+    if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
 fn numbers(body: Body) -> (u32, u32, u32, Vec<SocketAddr>) {
     match body {
         Body::Announce { interval_s, leechers, seeders, peers } => {
@@ -109,25 +121,22 @@ fn a_connection_id_holds_for_two_minutes_from_its_address_only() {
     let other = Proofs::new().unwrap();
     // From the start, and where the low bits of the second begin anew.
     for start in [0, 65_400, 65_535, 65_536, 200_000] {
-        let at = |second| proofs.origin + Duration::from_secs(start + second);
-        let id = proofs.make(HERE, at(0));
+        let id = proofs.make(HERE, start);
         for (age, holds) in [(0, true), (1, true), (119, true), (120, true), (121, false)] {
-            assert_eq!(proofs.hold(id, HERE, at(age)), holds, "{start} + {age}");
+            assert_eq!(proofs.hold(id, HERE, start + age), holds, "{start} + {age}");
         }
-        assert!(!proofs.hold(id, HERE, at(65_536)), "the same low bits");
-        assert!(!proofs.hold(id, [10, 0, 0, 2].into(), at(0)));
-        assert!(!proofs.hold(id ^ 1 << 40, HERE, at(0)));
-        assert!(!proofs.hold(id ^ 1, HERE, at(1)), "another second, the same hash");
-        assert!(!other.hold(id, HERE, other.origin + Duration::from_secs(start)));
+        assert!(!proofs.hold(id, HERE, start + 65_536), "the same low bits");
+        assert!(!proofs.hold(id, [10, 0, 0, 2].into(), start));
+        assert!(!proofs.hold(id ^ 1 << 40, HERE, start));
+        assert!(!proofs.hold(id ^ 1, HERE, start + 1), "another second, the same hash");
+        assert!(!other.hold(id, HERE, start));
     }
 }
 
 #[test]
 fn nothing_unproven_gets_more_than_it_sent() {
-    let shared = Arc::new(Shared::new(RegistryConfig::default()));
+    let shared = Arc::new(Shared::new(RegistryConfig::default()).unwrap());
     let answerer = Answerer { proofs: Proofs::new().unwrap(), shared };
-    let now = Instant::now();
-    let source = SocketAddr::new(HERE, 9);
     let mut random = fastrand::Rng::with_seed(15);
     let mut answered = 0;
     for _ in 0..20_000 {
@@ -139,12 +148,17 @@ fn nothing_unproven_gets_more_than_it_sent() {
             packet[8..12].copy_from_slice(&action.to_be_bytes());
             if action == 0 {
                 packet[..8].copy_from_slice(&Request::Connect { transaction: 0 }.encode()[..8]);
+                // Some of them whole.
+                packet.truncate(random.usize(12..24));
             }
         }
-        if let Some(reply) = answerer.answer(&packet, source, now) {
-            assert!(reply.len() <= packet.len(), "{reply:?} for {packet:?}");
-            answered += 1;
-        }
+        let mut reply = Vec::new();
+        answerer.shared.with(|registry, now| {
+            let asked = Asked { packet: &packet, ip: HERE, now };
+            answerer.answer(&asked, registry, &mut reply);
+        });
+        assert!(reply.len() <= packet.len(), "{reply:?} for {packet:?}");
+        answered += usize::from(!reply.is_empty());
     }
     assert!(answered > 1000, "{answered}");
     assert_eq!(answerer.shared.counts(), (0, 0), "nobody was listed");
@@ -284,7 +298,7 @@ async fn without_udp_its_port_stays_free() {
     let tracker = start(TrackerConfig { udp: false, ..config() });
     assert!(!tracker.serves_udp());
     let listen = tracker.local_addr();
-    let _socket = UdpSocket::bind(listen).await.unwrap();
+    let _socket = UdpSocket::bind(listen).unwrap();
     tracker.shutdown().await;
     let error = TrackerServer::start(TrackerConfig { listen, ..config() }).unwrap_err();
     assert!(matches!(error, StartError::ListenUdp { .. }), "{error}");
@@ -310,4 +324,99 @@ async fn a_client_is_answered_from_the_address_it_asked() {
             assert!(matches!(body, Body::Announce { .. }), "{body:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn packets_that_come_together_are_answered_in_order() {
+    let tracker = start(config());
+    let client = Client::new(tracker.local_addr()).await;
+    let connection = client.connection;
+    // More than fit a batch, some of them to be left without an answer.
+    let count = BATCH_MAX as u32 * 3;
+    for transaction in 0..count {
+        let packet = match transaction % 4 {
+            0 => Request::Connect { transaction }.encode(),
+            1 => {
+                let info_hashes = vec![TORRENT];
+                Request::Scrape { connection, transaction, info_hashes }.encode()
+            }
+            2 => b"nothing".to_vec(),
+            _ => {
+                let (announce, url_data) = (Box::new(peer(transaction as u16, 9)), vec![]);
+                Request::Announce { connection, transaction, announce, url_data }.encode()
+            }
+        };
+        client.socket.send(&packet).await.unwrap();
+    }
+    let mut leechers_before = 0;
+    for transaction in (0..count).filter(|transaction| transaction % 4 != 2) {
+        let reply = Reply::decode(&client.receive().await, Family::V4).unwrap();
+        assert_eq!(reply.transaction, transaction);
+        match (transaction % 4, reply.body) {
+            (0, Body::Connect { .. }) => {}
+            (1, Body::Scrape { entries }) => assert_eq!(entries[0].incomplete, leechers_before),
+            (3, Body::Announce { leechers, .. }) => {
+                leechers_before += 1;
+                assert_eq!(leechers, leechers_before);
+            }
+            (_, body) => panic!("{transaction}: {body:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_of_one_batch_leave_from_the_addresses_asked() {
+    let tracker = start(TrackerConfig { listen: "[::]:0".parse().unwrap(), ..config() });
+    let port = tracker.local_addr().port();
+    let mut clients = Vec::new();
+    for asked in ["127.0.0.1", "127.0.0.2", "127.0.0.2", "::1", "127.0.0.3"] {
+        clients.push(Client::new((asked.parse::<IpAddr>().unwrap(), port).into()).await);
+    }
+    for round in 0..BATCH_MAX as u32 {
+        for client in &clients {
+            let packet = Request::Connect { transaction: round }.encode();
+            client.socket.send(&packet).await.unwrap();
+        }
+    }
+    for round in 0..BATCH_MAX as u32 {
+        for client in &clients {
+            let reply = Reply::decode(&client.receive().await, Family::V4).unwrap();
+            assert_eq!(reply.transaction, round);
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_stops_while_packets_keep_coming() {
+    let tracker = start(config());
+    let addr = tracker.local_addr();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flooding = Arc::clone(&is_over);
+    let flood = thread::spawn(move || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let packet = Request::Connect { transaction: 1 }.encode();
+        while !flooding.load(Ordering::Relaxed) {
+            let _ = socket.send_to(&packet, addr);
+        }
+    });
+    let client = Client::new(addr).await;
+    client.announce(peer(1, 9)).await;
+    timeout(LONG, tracker.shutdown()).await.unwrap();
+    is_over.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    // The socket is gone with its thread.
+    start(TrackerConfig { listen: addr, ..config() });
+}
+
+#[tokio::test]
+async fn a_dropped_tracker_frees_its_port() {
+    let tracker = start(config());
+    let listen = tracker.local_addr();
+    drop(tracker);
+    let again = async {
+        while TrackerServer::start(TrackerConfig { listen, ..config() }).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
 }

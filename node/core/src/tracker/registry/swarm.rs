@@ -1,12 +1,18 @@
-//! The peers of one torrent, in a form from which a random few are drawn without looking at all of
-//! them. Never here: limits over all torrents, expiry, replies.
+//! The peers of one torrent, of both families. Never here: limits over all torrents, replies.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    draw::Urn,
+    hash::HashKeys,
+    peer::Peer,
+    side::{Compact, Side, compact_v4, compact_v6},
 };
-
-use crate::{ids::PeerId, policy::Labels, rng::Rng, time::Timestamp};
+use crate::{
+    ids::{InfoHash, PeerId},
+    rng::Rng,
+    tracker::announce::is_dialable,
+};
 
 /// What makes a peer one peer: its id, and the family of its address, since a peer with both
 /// families announces once over each (BEP 7).
@@ -27,59 +33,51 @@ pub enum Family {
     V6,
 }
 
-/// A peer as the registry keeps it.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) key: PeerKey,
-    /// Where it listens; port 0 is nowhere.
-    pub(super) addr: SocketAddr,
-    /// Where it announces from.
-    pub(super) source: IpAddr,
-    /// BEP 3's `key`.
-    pub(super) secret: Option<Box<[u8]>>,
-    /// Bytes since it started, as it says.
-    pub(super) uploaded: u64,
-    pub(super) downloaded: u64,
-    pub(super) left: u64,
-    /// `None`: a foreign peer.
-    pub(super) shoal: Option<Status>,
-    pub(super) joined: Timestamp,
-    pub(super) seen: Timestamp,
-    /// Its completion is in the count of the swarm.
-    pub(super) completed: bool,
-    /// Its place in the vector of its kind. Belongs to [`Swarm`].
-    pub(super) slot: usize,
+/// A peer for a reply, where it lies in the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerRef<'a> {
+    pub(super) peer: &'a Peer,
+    addr: SocketAddr,
+    compact: &'a [u8],
 }
 
-/// What a shoal peer says of itself.
-#[derive(Clone, Debug)]
-pub(super) struct Status {
-    pub(super) have: Option<Box<[u8]>>,
-    pub(super) up: u64,
-    pub(super) down: u64,
-    pub(super) labels: Labels,
+/// Where a peer stands in its swarm, until the swarm changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) family: Family,
+    slot: usize,
 }
 
 /// Whom a draw may give.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whom {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whom {
     /// Seeds have nothing to give to seeds.
-    Leechers,
-    Everyone,
+    pub(super) seeds: Seeds,
+    /// `None`: both.
+    pub(super) family: Option<Family>,
+    /// Not this one, who asks.
+    pub(super) except: Option<Place>,
+}
+
+/// Whether a draw gives seeds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Seeds {
+    Too,
+    Never,
 }
 
 /// The peers of one torrent.
 ///
-/// Invariants: `seeds` and `leechers` together hold every key of `peers` once, a peer with nothing
-/// left in `seeds`, at its `slot`; `by_addr` holds every peer with a port once.
-#[derive(Clone, Debug, Default)]
+/// Invariant: no peer is silent for its whole time before the second `due`.
+#[derive(Clone, Debug)]
 pub(super) struct Swarm {
-    peers: BTreeMap<PeerKey, Peer>,
-    by_addr: BTreeMap<SocketAddr, PeerKey>,
-    seeds: Vec<PeerKey>,
-    leechers: Vec<PeerKey>,
+    pub(super) info_hash: InfoHash,
     /// Completions counted.
     pub(super) completed: u32,
+    /// When it is to be swept. Belongs to [`super::torrents::Torrents`].
+    pub(super) due: Option<u32>,
+    v4: Side<[u8; 6]>,
+    v6: Side<[u8; 18]>,
 }
 
 impl PeerKey {
@@ -90,158 +88,233 @@ impl PeerKey {
     }
 }
 
-impl Peer {
-    /// The bytes of its status that count against the budget: bitfield and labels.
-    pub(super) fn status_bytes(&self) -> usize {
-        self.shoal.as_ref().map_or(0, Status::bytes)
-    }
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
 }
 
-impl Status {
-    pub(super) fn bytes(&self) -> usize {
-        self.have.as_ref().map_or(0, |have| have.len()) + labels_bytes(&self.labels)
+impl PeerRef<'_> {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.peer.id
     }
-}
 
-pub(super) fn labels_bytes(labels: &Labels) -> usize {
-    labels.iter().map(|(key, value)| key.len() + value.len()).sum()
+    /// Where it listens, as compact replies have it: 4 bytes of address and 2 of port (BEP 23), or 16
+    /// and 2 (BEP 7).
+    #[must_use]
+    pub fn compact(&self) -> &[u8] {
+        self.compact
+    }
+
+    /// Where it listens, as a plain value.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
 }
 
 impl Swarm {
+    pub(super) fn new(info_hash: InfoHash) -> Self {
+        let (v4, v6) = (Side::default(), Side::default());
+        Self { info_hash, completed: 0, due: None, v4, v6 }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.peers.len()
+        self.v4.len() + self.v6.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.len() == 0
     }
 
-    pub(super) fn seeds(&self) -> u32 {
-        u32::try_from(self.seeds.len()).unwrap_or(u32::MAX)
+    pub(super) fn leechers(&self) -> usize {
+        self.v4.leechers() + self.v6.leechers()
     }
 
-    pub(super) fn leechers(&self) -> u32 {
-        u32::try_from(self.leechers.len()).unwrap_or(u32::MAX)
+    pub(super) fn seeds(&self) -> usize {
+        self.len() - self.leechers()
     }
 
-    pub(super) fn peer(&self, key: PeerKey) -> Option<&Peer> {
-        self.peers.get(&key)
+    pub(super) fn find(&self, keys: &HashKeys, PeerKey { id, family }: PeerKey) -> Option<Place> {
+        let slot = match family {
+            Family::V4 => self.v4.find(keys, &id),
+            Family::V6 => self.v6.find(keys, &id),
+        };
+        slot.map(|slot| Place { family, slot })
     }
 
-    /// The peer that listens at this address.
-    pub(super) fn at(&self, addr: SocketAddr) -> Option<PeerKey> {
-        self.by_addr.get(&addr).copied()
+    /// The peer that listens at this address; at port 0 nobody does.
+    pub(super) fn at(&self, keys: &HashKeys, addr: SocketAddr) -> Option<Place> {
+        let (family, slot) = match addr {
+            _ if addr.port() == 0 => return None,
+            SocketAddr::V4(addr) => (Family::V4, self.v4.at(keys, compact_v4(addr))),
+            SocketAddr::V6(addr) => (Family::V6, self.v6.at(keys, compact_v6(addr))),
+        };
+        slot.map(|slot| Place { family, slot })
     }
 
-    /// The peers after this key, in order of keys.
-    pub(super) fn after(&self, key: Option<PeerKey>) -> impl Iterator<Item = &Peer> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.peers.range((key.map_or(Unbounded, Excluded), Unbounded)).map(|(_, peer)| peer)
-    }
-
-    /// Puts in a peer whose key and address nobody here has.
-    pub(super) fn insert(&mut self, mut peer: Peer) {
-        let kind = if peer.left == 0 { &mut self.seeds } else { &mut self.leechers };
-        peer.slot = kind.len();
-        kind.push(peer.key);
-        if peer.addr.port() != 0 {
-            let displaced = self.by_addr.insert(peer.addr, peer.key);
-            debug_assert_eq!(displaced, None, "two peers at one address");
+    pub(super) fn peer(&self, Place { family, slot }: Place) -> &Peer {
+        match family {
+            Family::V4 => self.v4.peer(slot),
+            Family::V6 => self.v6.peer(slot),
         }
-        let displaced = self.peers.insert(peer.key, peer);
-        debug_assert!(displaced.is_none(), "a peer put in twice");
     }
 
-    pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
-        let peer = self.peers.remove(&key)?;
-        let kind = if peer.left == 0 { &mut self.seeds } else { &mut self.leechers };
-        kind.swap_remove(peer.slot);
-        if let Some(moved) = kind.get(peer.slot).and_then(|moved| self.peers.get_mut(moved)) {
-            moved.slot = peer.slot;
+    pub(super) fn addr(&self, Place { family, slot }: Place) -> SocketAddr {
+        match family {
+            Family::V4 => self.v4.addr(slot).addr(),
+            Family::V6 => self.v6.addr(slot).addr(),
         }
-        if peer.addr.port() != 0 {
-            self.by_addr.remove(&peer.addr);
-        }
-        Some(peer)
     }
 
-    /// A random `want` of `whom`, without `except`: every set of that size is equally likely.
-    /// O(want log n). Leechers come first.
-    pub(super) fn draw(
-        &self,
-        rng: &mut Rng,
+    /// Puts in a peer whose key and address nobody here has, but for its former self at `before`.
+    pub(super) fn put(
+        &mut self,
+        keys: &HashKeys,
+        before: Option<Place>,
+        addr: SocketAddr,
+        peer: Peer,
+    ) -> Place {
+        match addr {
+            SocketAddr::V4(addr) => {
+                let slot = put(&mut self.v4, keys, before, compact_v4(addr), peer);
+                Place { family: Family::V4, slot }
+            }
+            SocketAddr::V6(addr) => {
+                let slot = put(&mut self.v6, keys, before, compact_v6(addr), peer);
+                Place { family: Family::V6, slot }
+            }
+        }
+    }
+
+    /// Takes out a peer; others may stand elsewhere then.
+    pub(super) fn take(&mut self, keys: &HashKeys, place: Place) -> (SocketAddr, Peer) {
+        match place.family {
+            Family::V4 => {
+                let (addr, peer) = self.v4.take(keys, place.slot);
+                (addr.addr(), peer)
+            }
+            Family::V6 => {
+                let (addr, peer) = self.v6.take(keys, place.slot);
+                (addr.addr(), peer)
+            }
+        }
+    }
+
+    /// The last peer before `end`, in order of places, that was seen in this second or earlier. One
+    /// that is taken out leaves those before it where they are.
+    pub(super) fn last_silent(&self, since: u32, end: Option<Place>) -> Option<Place> {
+        let silent = |family, end: Option<usize>| {
+            let peers = self.of(family);
+            let peers = &peers[..end.map_or(peers.len(), |end| end.min(peers.len()))];
+            let slot = peers.iter().rposition(|peer| peer.seen <= since)?;
+            Some(Place { family, slot })
+        };
+        match end {
+            Some(Place { family: Family::V4, slot }) => silent(Family::V4, Some(slot)),
+            Some(Place { family: Family::V6, slot }) => {
+                silent(Family::V6, Some(slot)).or_else(|| silent(Family::V4, None))
+            }
+            None => silent(Family::V6, None).or_else(|| silent(Family::V4, None)),
+        }
+    }
+
+    /// When the peer was seen that has been silent for longest.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        Family::ALL.into_iter().flat_map(|family| self.of(family)).map(|peer| peer.seen).min()
+    }
+
+    /// Hands a random `want` of `whom` to `give`: every set of that size is equally likely.
+    pub(super) fn draw<'a>(
+        &'a self,
+        (urn, rng): (&mut Urn, &mut Rng),
         want: usize,
         whom: Whom,
-        except: Option<PeerKey>,
-    ) -> Vec<&Peer> {
-        let count = match whom {
-            Whom::Leechers => self.leechers.len(),
-            Whom::Everyone => self.leechers.len() + self.seeds.len(),
+        mut give: impl FnMut(PeerRef<'a>),
+    ) {
+        let eligible = |family, leechers, all| match whom.family {
+            Some(only) if only != family => 0,
+            _ if whom.seeds == Seeds::Too => all,
+            _ => leechers,
         };
-        let hole = except.and_then(|key| self.place(key)).filter(|&place| place < count);
-        let count = count - usize::from(hole.is_some());
-        let places = distinct(rng, want, count).into_iter();
-        let places =
-            places.map(|place| place + usize::from(hole.is_some_and(|hole| place >= hole)));
-        let keys = places.filter_map(|place| match place.checked_sub(self.leechers.len()) {
-            None => self.leechers.get(place),
-            Some(place) => self.seeds.get(place),
+        let v4 = eligible(Family::V4, self.v4.leechers(), self.v4.len());
+        let v6 = eligible(Family::V6, self.v6.leechers(), self.v6.len());
+        let hole = whom.except.and_then(|Place { family, slot }| match family {
+            Family::V4 => Some(slot).filter(|&slot| slot < v4),
+            Family::V6 => Some(v4 + slot).filter(|_| slot < v6),
         });
-        keys.filter_map(|key| self.peers.get(key)).collect()
+        let count = v4 + v6 - usize::from(hole.is_some());
+        let hole = hole.unwrap_or(usize::MAX);
+        for &number in urn.draw(rng, want, count) {
+            let number = number as usize;
+            let number = number + usize::from(number >= hole);
+            match number.checked_sub(v4) {
+                None => give_dialable(&self.v4, number, &mut give),
+                Some(number) => give_dialable(&self.v6, number, &mut give),
+            }
+        }
     }
 
-    /// Where a peer stands when the leechers come first and the seeds follow.
-    fn place(&self, key: PeerKey) -> Option<usize> {
-        let peer = self.peers.get(&key)?;
-        Some(if peer.left == 0 { self.leechers.len() + peer.slot } else { peer.slot })
+    /// The first `limit` peers after this key, in order of keys, and whether there are more.
+    /// O(peers of the swarm).
+    pub(super) fn page(&self, after: Option<PeerKey>, limit: usize) -> (Vec<Place>, bool) {
+        let mut rest: Vec<(PeerKey, usize)> = Vec::new();
+        for family in Family::ALL {
+            let keys = self.of(family).iter().map(|peer| PeerKey { id: peer.id, family });
+            let keys = keys.enumerate().map(|(slot, key)| (key, slot));
+            rest.extend(keys.filter(|&(key, _)| after.is_none_or(|after| key > after)));
+        }
+        let has_more = rest.len() > limit;
+        if has_more {
+            rest.select_nth_unstable(limit);
+            rest.truncate(limit);
+        }
+        rest.sort_unstable();
+        let places = rest.into_iter().map(|(key, slot)| Place { family: key.family, slot });
+        (places.collect(), has_more)
+    }
+
+    fn of(&self, family: Family) -> &[Peer] {
+        match family {
+            Family::V4 => self.v4.peers(),
+            Family::V6 => self.v6.peers(),
+        }
+    }
+
+    /// The memory it takes, and has allocated.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.v4.bytes() + self.v6.bytes()
     }
 
     #[cfg(test)]
-    pub(super) fn check(&self) {
-        assert_eq!(self.peers.len(), self.seeds.len() + self.leechers.len());
-        for (key, peer) in &self.peers {
-            let kind = if peer.left == 0 { &self.seeds } else { &self.leechers };
-            assert_eq!((peer.key, kind[peer.slot]), (*key, *key));
-            assert!(peer.addr.port() == 0 || self.by_addr[&peer.addr] == *key);
-        }
-        let with_port = self.peers.values().filter(|peer| peer.addr.port() != 0).count();
-        assert_eq!(self.by_addr.len(), with_port);
+    pub(super) fn check(&self, keys: &HashKeys) {
+        self.v4.check(keys);
+        self.v6.check(keys);
     }
 }
 
-/// `want` distinct numbers below `count`, or all of them where there are fewer: Floyd's sampling,
-/// O(want log want) whatever `count` is.
-fn distinct(rng: &mut Rng, want: usize, count: usize) -> BTreeSet<usize> {
-    let want = want.min(count);
-    let mut drawn = BTreeSet::new();
-    for last in count - want..count {
-        let number = rng.below(last + 1);
-        drawn.insert(if drawn.contains(&number) { last } else { number });
+fn put<A: Compact>(
+    side: &mut Side<A>,
+    keys: &HashKeys,
+    before: Option<Place>,
+    addr: A,
+    peer: Peer,
+) -> usize {
+    match before {
+        Some(before) => side.replace(keys, before.slot, addr, peer),
+        None => side.put(keys, addr, peer),
     }
-    drawn
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn draws_are_uniform_and_distinct() {
-        let mut rng = Rng::new(7);
-        let mut hits = [0_u32; 10];
-        for _ in 0..10_000 {
-            let drawn = distinct(&mut rng, 3, 10);
-            assert_eq!(drawn.len(), 3);
-            drawn.into_iter().for_each(|number| hits[number] += 1);
-        }
-        assert!(hits.iter().all(|&n| (2_700..3_300).contains(&n)), "{hits:?}");
-    }
-
-    #[test]
-    fn a_draw_larger_than_the_swarm_gives_all() {
-        let mut rng = Rng::new(7);
-        assert_eq!(distinct(&mut rng, 9, 3), BTreeSet::from([0, 1, 2]));
-        assert_eq!(distinct(&mut rng, 0, 3), BTreeSet::new());
-        assert_eq!(distinct(&mut rng, 3, 0), BTreeSet::new());
+fn give_dialable<'a, A: Compact>(
+    side: &'a Side<A>,
+    slot: usize,
+    give: &mut impl FnMut(PeerRef<'a>),
+) {
+    let compact = side.addr(slot);
+    let addr = compact.addr();
+    if !side.has_undialable() || is_dialable(addr) {
+        give(PeerRef { peer: side.peer(slot), addr, compact: compact.bytes() });
     }
 }

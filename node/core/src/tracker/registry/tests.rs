@@ -1,11 +1,14 @@
-//! The registry's behaviours, one by one and against a model that keeps a list.
+//! The registry's behaviours, one by one; `model` has them all at once.
+
+mod model;
 
 use std::net::SocketAddr;
 
-use proptest::prelude::*;
-
-use super::*;
-use crate::tracker::{announce::REPLY_PEERS_MAX, reply::PeerForm};
+use super::{list::listed_ip, *};
+use crate::tracker::{
+    announce::{AnnounceEvent, REPLY_PEERS_MAX, ShoalStatus},
+    reply::PeerForm,
+};
 
 const TORRENT: InfoHash = InfoHash([7; 20]);
 const START: Timestamp = Timestamp(1_000_000);
@@ -186,6 +189,39 @@ fn expiry_keeps_to_its_limit_and_says_that_there_is_more() {
     assert!(registry.expire(Timestamp::NEVER, 4));
     assert_eq!(registry.counts().1, 1);
     assert!(!registry.expire(Timestamp::NEVER, 1));
+}
+
+#[test]
+fn a_silent_peer_is_forgotten_within_a_second_of_its_time_and_never_before() {
+    for micros in [0, 1, 999_999] {
+        let mut registry = registry();
+        let start = START + Duration::from_micros(micros);
+        registry.announce(start, &request(1, 5), ip(1)).unwrap();
+        let end = start + registry.config().expire_after;
+        registry.expire(end - Duration::from_micros(1), 1);
+        assert_eq!(registry.counts().1, 1);
+        registry.expire(end + Duration::from_secs(1), 1);
+        assert_eq!(registry.counts().1, 0);
+    }
+}
+
+#[test]
+fn expiry_looks_at_few_swarms_in_a_call_though_nobody_is_silent() {
+    let mut registry = registry();
+    let later = START + Duration::from_secs(600);
+    for now in [START, later] {
+        for n in 0..100 {
+            let mut request = request(n, 5);
+            request.info_hash = InfoHash([u8::try_from(n).unwrap(); 20]);
+            registry.announce(now, &request, ip(n)).unwrap();
+        }
+    }
+    let first_due = START + registry.config().expire_after;
+    let calls = (1..).find(|_| !registry.expire(first_due, 1)).unwrap();
+    assert!((3..=5).contains(&calls), "{calls}");
+    assert_eq!(registry.counts().1, 100);
+    registry.check();
+    assert!(!registry.expire(first_due, 0), "all of them are due later");
 }
 
 #[test]
@@ -405,6 +441,71 @@ fn a_large_peer_set_keeps_to_its_size() {
 }
 
 #[test]
+fn peers_of_the_family_that_a_reply_has_room_for_are_drawn() {
+    let mut registry = registry();
+    let v6 = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+    for n in 1..=60 {
+        registry.announce(START, &request(n, 5), ip(n)).unwrap();
+        registry.announce(START, &request(n + 100, 5), v6(n)).unwrap();
+    }
+    let mut given = |numwant, room: Room| {
+        let mut peers = BTreeSet::new();
+        let request = AnnounceRequest { numwant, ..request(1, 5) };
+        let give = |peer: PeerRef<'_>| {
+            let octets = match peer.addr().ip() {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            assert_eq!(peer.compact(), [&*octets, &7000_u16.to_be_bytes()].concat());
+            assert!(peers.insert((peer.addr().is_ipv4(), peer.id())), "given twice");
+        };
+        let answer = registry.announce_with(START, &request, ip(1), room, give).unwrap();
+        assert_eq!((answer.incomplete, answer.warning), (120, None));
+        assert!(!peers.contains(&(true, id(1))), "itself");
+        let v4 = peers.iter().filter(|&&(is_v4, _)| is_v4).count();
+        (v4, peers.len() - v4)
+    };
+    let room = |family, peers_max| Room { family, peers_max };
+    assert_eq!(given(None, room(Some(Family::V4), 200)), (50, 0));
+    assert_eq!(given(Some(1000), room(Some(Family::V4), 1000)), (59, 0));
+    assert_eq!(given(Some(1000), room(Some(Family::V6), 1000)), (0, 60));
+    assert_eq!(given(Some(1000), room(None, 1000)), (59, 60));
+    assert_eq!(given(Some(1000), room(Some(Family::V6), 7)), (0, 7));
+    assert_eq!(given(Some(0), room(None, 1000)), (0, 0));
+}
+
+#[test]
+fn memory_comes_back_when_peers_leave() {
+    let mut registry = registry();
+    for n in 0..3000 {
+        registry.announce(START, &request(n, u64::from(n % 2)), ip(n)).unwrap();
+    }
+    for n in 0..2999 {
+        let stopped = with_event(request(n, 5), AnnounceEvent::Stopped);
+        registry.announce(START, &stopped, ip(n)).unwrap();
+        if n % 100 == 0 {
+            registry.check();
+        }
+    }
+    registry.check();
+    assert_eq!(registry.counts(), (1, 1));
+}
+
+#[test]
+fn a_foreign_peer_costs_few_bytes_in_swarms_of_any_size() {
+    let keyed = |n, left| AnnounceRequest { key: Some(b"1A2B3C4D".to_vec()), ..request(n, left) };
+    // Tables double after 112 and 7168 entries: these are the sizes that leave most of them idle.
+    for (count, bytes_max) in [(20, 140), (100, 110), (113, 110), (7169, 110), (10_000, 110)] {
+        let mut registry = registry();
+        for n in 0..count {
+            registry.announce(START, &keyed(n, u64::from(n % 3)), ip(n)).unwrap();
+        }
+        let bytes = registry.torrents.bytes() / usize::from(count);
+        assert!((70..=bytes_max).contains(&bytes), "{count}: {bytes}");
+    }
+}
+
+#[test]
 fn views_come_in_pages() {
     let mut registry = registry();
     for n in 0..5 {
@@ -446,134 +547,4 @@ fn a_scrape_answers_for_known_torrents() {
     assert_eq!(reply.files.len(), 1);
     let (info_hash, entry) = reply.files[0];
     assert_eq!((info_hash, entry.complete, entry.incomplete), (TORRENT, 1, 1));
-}
-
-/// A tracker that keeps a list and looks at all of it.
-#[derive(Default)]
-struct Model {
-    peers: Vec<ModelPeer>,
-    completed: u32,
-}
-
-struct ModelPeer {
-    id: PeerId,
-    addr: SocketAddr,
-    left: u64,
-    seen: Timestamp,
-    completed: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Announce { id: u16, ip: u16, port: u16, left: u64, event: Option<AnnounceEvent>, numwant: u32 },
-    Pass { seconds: u64 },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let event = prop::sample::select(vec![
-        None,
-        Some(AnnounceEvent::Started),
-        Some(AnnounceEvent::Completed),
-        Some(AnnounceEvent::Stopped),
-    ]);
-    prop_oneof![
-        8 => (0..12_u16, 0..6_u16, 0..3_u16, 0..3_u64, event, 0..8_u32).prop_map(
-            |(id, ip, port, left, event, numwant)| Step::Announce {
-                id, ip, port, left, event, numwant
-            }
-        ),
-        1 => (0..900_u64).prop_map(|seconds| Step::Pass { seconds }),
-    ]
-}
-
-impl Model {
-    fn announce(&mut self, now: Timestamp, request: &AnnounceRequest, addr: SocketAddr) {
-        let before = self.peers.iter().position(|peer| peer.id == request.peer_id);
-        let before = before.map(|at| self.peers.remove(at));
-        if request.event != Some(AnnounceEvent::Stopped) {
-            self.peers.retain(|peer| peer.addr != addr || addr.port() == 0);
-            let is_completion =
-                request.event == Some(AnnounceEvent::Completed) && request.left == 0;
-            let was_complete = before.is_some_and(|peer| peer.completed);
-            self.completed += u32::from(is_completion && !was_complete);
-            let completed = is_completion || was_complete;
-            let (id, left) = (request.peer_id, request.left);
-            self.peers.push(ModelPeer { id, addr, left, seen: now, completed });
-        }
-    }
-
-    fn seeds(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.left == 0).count()
-    }
-
-    /// Those who may be given to the asking peer.
-    fn eligible(&self, request: &AnnounceRequest) -> BTreeSet<SocketAddr> {
-        let others = self.peers.iter().filter(|peer| peer.id != request.peer_id);
-        let seeds_too = request.left != 0 || request.event == Some(AnnounceEvent::Started);
-        let others = others.filter(|peer| seeds_too || peer.left != 0);
-        others.map(|peer| peer.addr).collect()
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
-    fn the_registry_agrees_with_a_list(steps in prop::collection::vec(step(), 1..80)) {
-        // A swarm that is always there: the count of completions outlives its last peer.
-        let only = Some(BTreeSet::from([TORRENT]));
-        let mut registry = Registry::new(RegistryConfig { only, ..RegistryConfig::default() }, 3);
-        let (mut model, mut now) = (Model::default(), START);
-        for step in steps {
-            match step {
-                Step::Pass { seconds } => {
-                    now = now + Duration::from_secs(seconds);
-                    registry.expire(now, usize::MAX);
-                    let after = registry.config().expire_after;
-                    model.peers.retain(|peer| peer.seen + after > now);
-                }
-                Step::Announce { id: n, ip: source, port, left, event, numwant } => {
-                    let mut request = request(n, left);
-                    request.port = port;
-                    request.event = event;
-                    request.numwant = Some(numwant);
-                    request.shoal = Some(ShoalStatus::default());
-                    let reply = registry.announce(now, &request, ip(source)).unwrap();
-                    model.announce(now, &request, SocketAddr::new(ip(source), port));
-                    let (seeds, all) = (model.seeds(), model.peers.len());
-                    let expected = (seeds as u32, (all - seeds) as u32, model.completed);
-                    prop_assert_eq!(counts(&reply), expected);
-                    check_peers(&model, &request, &reply);
-                }
-            }
-            registry.check();
-            prop_assert_eq!(registry.counts().1, model.peers.len());
-        }
-    }
-}
-
-/// The peers of a reply are distinct, allowed, as many as there should be.
-fn check_peers(model: &Model, request: &AnnounceRequest, reply: &AnnounceReply) {
-    let given: BTreeSet<SocketAddr> = reply.peers.iter().map(|peer| peer.addr).collect();
-    assert_eq!(given.len(), reply.peers.len(), "a peer twice");
-    let set = &reply.shoal.as_ref().unwrap().peers;
-    if request.event == Some(AnnounceEvent::Stopped) {
-        assert!(given.is_empty() && set.is_empty());
-        return;
-    }
-    let eligible = model.eligible(request);
-    let dialable: BTreeSet<_> = eligible.iter().copied().filter(|addr| addr.port() != 0).collect();
-    assert!(given.is_subset(&dialable), "{given:?} of {dialable:?}");
-    let numwant = request.numwant.unwrap() as usize;
-    assert!(given.len() <= numwant);
-    if dialable.len() == eligible.len() {
-        assert_eq!(given.len(), numwant.min(eligible.len()));
-    }
-    let ids: BTreeSet<PeerId> = set.iter().map(|peer| peer.id).collect();
-    let listed = model
-        .peers
-        .iter()
-        .filter(|peer| peer.id == request.peer_id || (numwant != 0 && peer.addr.port() != 0));
-    assert_eq!(ids, listed.map(|peer| peer.id).collect());
-    assert_eq!((set[0].id, set.len()), (request.peer_id, ids.len()));
 }

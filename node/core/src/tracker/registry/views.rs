@@ -4,7 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     Registry,
-    swarm::{Peer, PeerKey, Swarm},
+    answer::count,
+    expire::at_second,
+    swarm::{PeerKey, Place, Swarm},
 };
 use crate::{
     ids::{InfoHash, PeerId},
@@ -58,9 +60,9 @@ pub struct PeerStatus {
     pub have_count: Option<u32>,
     /// Its operator's labels. From the wire: sanitise before a terminal.
     pub labels: Labels,
-    /// Time since it joined.
+    /// Time since it joined, to the second.
     pub joined: Duration,
-    /// Time since it last announced.
+    /// Time since it last announced, to the second.
     pub age: Duration,
 }
 
@@ -68,14 +70,12 @@ impl Registry {
     /// The swarms after this info hash (from the first with `None`), in order, at most `limit`.
     #[must_use]
     pub fn swarms(&self, after: Option<InfoHash>, limit: usize) -> Vec<SwarmSummary> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        let swarms = self.swarms.range((from, Unbounded)).take(limit);
-        swarms.map(|(info_hash, swarm)| summary(*info_hash, swarm)).collect()
+        let swarms = self.torrents.after(after).take(limit);
+        swarms.filter_map(|info_hash| self.known(info_hash)).map(summary).collect()
     }
 
     /// A swarm and those of its peers that come after this key, at most `limit`. `None` where
-    /// nobody is in it.
+    /// nobody is in it. O(peers of the swarm), whatever `limit` is.
     #[must_use]
     pub fn swarm(
         &self,
@@ -84,21 +84,21 @@ impl Registry {
         after: Option<PeerKey>,
         limit: usize,
     ) -> Option<SwarmView> {
-        let swarm = self.swarms.get(&info_hash)?;
-        let mut rest = swarm.after(after);
-        let page: Vec<&Peer> = rest.by_ref().take(limit).collect();
-        let next = rest.next().and(page.last()).map(|last| last.key);
-        let peers = page.into_iter().map(|peer| status(now, peer)).collect();
-        Some(SwarmView { summary: summary(info_hash, swarm), peers, next })
+        let swarm = self.known(info_hash)?;
+        let (page, has_more) = swarm.page(after, limit);
+        let key = |place: &Place| PeerKey { id: swarm.peer(*place).id, family: place.family };
+        let next = page.last().filter(|_| has_more).map(key);
+        let peers = page.into_iter().map(|place| status(now, swarm, place)).collect();
+        Some(SwarmView { summary: summary(swarm), peers, next })
     }
 
     /// The numbers of these torrents, of those that have a swarm (BEP 48).
     #[must_use]
     pub fn scrape(&self, info_hashes: &[InfoHash]) -> ScrapeReply {
-        let entry = |info_hash: &InfoHash| {
-            let swarm = self.swarms.get(info_hash)?;
-            let SwarmSummary { complete, incomplete, downloaded, .. } = summary(*info_hash, swarm);
-            Some((*info_hash, ScrapeEntry { complete, incomplete, downloaded }))
+        let entry = |&info_hash: &InfoHash| {
+            let SwarmSummary { complete, incomplete, downloaded, .. } =
+                summary(self.known(info_hash)?);
+            Some((info_hash, ScrapeEntry { complete, incomplete, downloaded }))
         };
         ScrapeReply { files: info_hashes.iter().filter_map(entry).collect() }
     }
@@ -106,33 +106,38 @@ impl Registry {
     /// How many torrents have a swarm, and how many peers are in all of them.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        (self.swarms.len(), self.peers)
+        (self.torrents.len(), self.peers)
+    }
+
+    fn known(&self, info_hash: InfoHash) -> Option<&Swarm> {
+        self.torrents.find(&self.keys, info_hash).map(|index| self.torrents.swarm(index))
     }
 }
 
-fn summary(info_hash: InfoHash, swarm: &Swarm) -> SwarmSummary {
+fn summary(swarm: &Swarm) -> SwarmSummary {
     SwarmSummary {
-        info_hash,
-        complete: swarm.seeds(),
-        incomplete: swarm.leechers(),
+        info_hash: swarm.info_hash,
+        complete: count(swarm.seeds() as u64),
+        incomplete: count(swarm.leechers() as u64),
         downloaded: swarm.completed,
     }
 }
 
-fn status(now: Timestamp, peer: &Peer) -> PeerStatus {
-    let shoal = peer.shoal.as_ref();
+fn status(now: Timestamp, swarm: &Swarm, place: Place) -> PeerStatus {
+    let (peer, bytes) = (swarm.peer(place), swarm.peer(place).bytes());
+    let shoal = peer.shoal();
     let have = shoal.and_then(|status| status.have.as_deref());
     PeerStatus {
-        id: peer.key.id,
-        addr: peer.addr,
-        left: peer.left,
+        id: peer.id,
+        addr: swarm.addr(place),
+        left: bytes.left,
         up: shoal.map(|status| status.up),
         down: shoal.map(|status| status.down),
-        session_up: peer.uploaded,
-        session_down: peer.downloaded,
+        session_up: bytes.uploaded,
+        session_down: bytes.downloaded,
         have_count: have.map(|have| have.iter().map(|byte| byte.count_ones()).sum()),
         labels: shoal.map(|status| status.labels.clone()).unwrap_or_default(),
-        joined: now.since(peer.joined),
-        age: now.since(peer.seen),
+        joined: now.since(at_second(peer.joined)),
+        age: now.since(at_second(peer.seen)),
     }
 }

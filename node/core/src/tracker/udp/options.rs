@@ -34,6 +34,24 @@ pub fn write_url_data(url_data: &[u8], out: &mut Vec<u8>) {
 /// [`PacketError::Option`] for one that is cut off.
 pub fn read_url_data(options: &[u8]) -> Result<Vec<u8>, PacketError> {
     let mut url_data = Vec::new();
+    each(options, |kind, data| {
+        if kind == URL_DATA {
+            url_data.extend_from_slice(data);
+        }
+    })?;
+    Ok(url_data)
+}
+
+/// Whether options can be read.
+///
+/// # Errors
+/// As [`read_url_data`].
+pub fn check(options: &[u8]) -> Result<(), PacketError> {
+    each(options, |_, _| {})
+}
+
+/// Calls with type and data of each option.
+fn each(options: &[u8], mut call: impl FnMut(u8, &[u8])) -> Result<(), PacketError> {
     let mut rest = options;
     while let [kind, after @ ..] = rest {
         let kind = *kind;
@@ -44,12 +62,10 @@ pub fn read_url_data(options: &[u8]) -> Result<Vec<u8>, PacketError> {
                 let (&len, after) = after.split_first().ok_or(PacketError::Option { kind })?;
                 let split = after.split_at_checked(usize::from(len));
                 let (data, after) = split.ok_or(PacketError::Option { kind })?;
-                if kind == URL_DATA {
-                    url_data.extend_from_slice(data);
-                }
+                call(kind, data);
                 rest = after;
             }
         }
     }
-    Ok(url_data)
+    Ok(())
 }

@@ -50,10 +50,22 @@ pub enum Body {
     },
 }
 
-/// The length of an announce's reply without peers, bytes.
-const ANNOUNCE_HEAD_LEN: usize = 20;
+/// The begin of the reply to an announce; the peers follow, each in its compact form, at most
+/// [`peers_max`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnnounceHead {
+    /// The transaction id of the request.
+    pub transaction: u32,
+    /// As in [`Body::Announce`].
+    pub interval_s: u32,
+    /// As in [`Body::Announce`].
+    pub leechers: u32,
+    /// As in [`Body::Announce`].
+    pub seeders: u32,
+}
+
 /// The length of action and transaction id, bytes.
-const HEAD_LEN: usize = 8;
+pub const HEAD_LEN: usize = 8;
 
 impl Reply {
     /// The packet for a client of this family, at most [`SENT_REPLY_LEN_MAX`] bytes: peers of the
@@ -61,27 +73,26 @@ impl Reply {
     #[must_use]
     pub fn encode(&self, family: Family) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        out.extend(self.body.action().number().to_be_bytes());
-        out.extend(self.transaction.to_be_bytes());
+        self.encode_into(family, &mut out);
+        out
+    }
+
+    /// Appends the packet to a buffer, as [`Reply::encode`].
+    pub fn encode_into(&self, family: Family, out: &mut Vec<u8>) {
+        let transaction = self.transaction;
         match &self.body {
-            Body::Connect { connection } => out.extend(connection.to_be_bytes()),
+            &Body::Connect { connection } => write_connect(transaction, connection, out),
             Body::Announce { interval_s, leechers, seeders, peers } => {
-                let numbers = [interval_s, leechers, seeders];
-                out.extend(numbers.into_iter().flat_map(|number| number.to_be_bytes()));
-                write_peers(peers, family, &mut out);
+                let (interval_s, leechers, seeders) = (*interval_s, *leechers, *seeders);
+                let head = AnnounceHead { transaction, interval_s, leechers, seeders };
+                out.extend_from_slice(&head.encode());
+                write_peers(peers, family, out);
             }
             Body::Scrape { entries } => {
-                for entry in entries.iter().take(SCRAPE_MAX) {
-                    let numbers = [entry.complete, entry.downloaded, entry.incomplete];
-                    out.extend(numbers.into_iter().flat_map(u32::to_be_bytes));
-                }
+                write_scrape(transaction, entries.iter().take(SCRAPE_MAX).copied(), out);
             }
-            Body::Error { reason } => {
-                let room = REASON_LEN_MAX.min(SENT_REPLY_LEN_MAX - HEAD_LEN);
-                out.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(room)]);
-            }
+            Body::Error { reason } => write_error(transaction, reason, out),
         }
-        out
     }
 
     /// Reads a packet from a tracker whose address is of this family, which is that of its peers.
@@ -120,6 +131,55 @@ impl Body {
     }
 }
 
+impl AnnounceHead {
+    /// Its length, bytes.
+    pub const LEN: usize = 20;
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(self) -> [u8; Self::LEN] {
+        let Self { transaction, interval_s, leechers, seeders } = self;
+        let mut bytes = [0; Self::LEN];
+        let numbers = [Action::Announce.number(), transaction, interval_s, leechers, seeders];
+        for (place, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+            *place = number.to_be_bytes();
+        }
+        bytes
+    }
+}
+
+/// Appends the packet of a [`Body::Connect`].
+pub fn write_connect(transaction: u32, connection: u64, out: &mut Vec<u8>) {
+    write_head(Action::Connect, transaction, out);
+    out.extend_from_slice(&connection.to_be_bytes());
+}
+
+/// Appends the packet of a [`Body::Scrape`], which may have at most [`SCRAPE_MAX`] entries.
+pub fn write_scrape(
+    transaction: u32,
+    entries: impl Iterator<Item = ScrapeEntry>,
+    out: &mut Vec<u8>,
+) {
+    write_head(Action::Scrape, transaction, out);
+    for entry in entries {
+        for number in [entry.complete, entry.downloaded, entry.incomplete] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+}
+
+/// Appends the packet of a [`Body::Error`], whose end is left out where there is no room for it.
+pub fn write_error(transaction: u32, reason: &str, out: &mut Vec<u8>) {
+    write_head(Action::Error, transaction, out);
+    let room = REASON_LEN_MAX.min(SENT_REPLY_LEN_MAX - HEAD_LEN);
+    out.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(room)]);
+}
+
+fn write_head(action: Action, transaction: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&action.number().to_be_bytes());
+    out.extend_from_slice(&transaction.to_be_bytes());
+}
+
 /// The most peers of a family in a reply that is written.
 #[must_use]
 pub fn peers_max(family: Family) -> usize {
@@ -127,7 +187,7 @@ pub fn peers_max(family: Family) -> usize {
         Family::V4 => 6,
         Family::V6 => 18,
     };
-    (SENT_REPLY_LEN_MAX - ANNOUNCE_HEAD_LEN) / len
+    (SENT_REPLY_LEN_MAX - AnnounceHead::LEN) / len
 }
 
 fn write_peers(peers: &[SocketAddr], family: Family, out: &mut Vec<u8>) {

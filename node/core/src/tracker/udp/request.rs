@@ -45,6 +45,16 @@ pub enum Request {
     },
 }
 
+/// What a client asks whose address is proven, as a tracker reads it: without copies of what may be
+/// long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Query<'a> {
+    /// See [`Request::Announce`]; the options are checked and forgotten.
+    Announce(AnnounceRequest),
+    /// The info hashes of a [`Request::Scrape`], 1 to [`SCRAPE_MAX`].
+    Scrape(&'a [[u8; 20]]),
+}
+
 /// What every request begins with: enough to know whether the rest deserves a look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
@@ -133,16 +143,41 @@ impl Request {
                 Ok(Self::Announce { connection, transaction, announce, url_data })
             }
             Action::Scrape => {
-                let (hashes, rest) = reader.rest.as_chunks::<20>();
-                if !rest.is_empty() || !(1..=SCRAPE_MAX).contains(&hashes.len()) {
-                    return Err(PacketError::ScrapeLen(reader.rest.len()));
-                }
-                let info_hashes = hashes.iter().copied().map(InfoHash).collect();
+                let info_hashes = read_scrape(&reader)?.iter().copied().map(InfoHash).collect();
                 Ok(Self::Scrape { connection, transaction, info_hashes })
             }
             Action::Error => Err(PacketError::Action(action.number())),
         }
     }
+}
+
+impl<'a> Query<'a> {
+    /// Reads a packet as [`Request::decode`] does; `None` for a connect.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode(bytes: &'a [u8]) -> Result<Option<Self>, PacketError> {
+        let mut reader = Reader::new(bytes);
+        let Head { action, .. } = Head::read(&mut reader)?;
+        match action {
+            Action::Connect => Ok(None),
+            Action::Announce => {
+                let announce = read_announce(&mut reader)?;
+                options::check(reader.rest)?;
+                Ok(Some(Self::Announce(announce)))
+            }
+            Action::Scrape => Ok(Some(Self::Scrape(read_scrape(&reader)?))),
+            Action::Error => Err(PacketError::Action(action.number())),
+        }
+    }
+}
+
+fn read_scrape<'a>(reader: &Reader<'a>) -> Result<&'a [[u8; 20]], PacketError> {
+    let (hashes, rest) = reader.rest.as_chunks::<20>();
+    if !rest.is_empty() || !(1..=SCRAPE_MAX).contains(&hashes.len()) {
+        return Err(PacketError::ScrapeLen(reader.rest.len()));
+    }
+    Ok(hashes)
 }
 
 fn write_announce(announce: &AnnounceRequest, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{
     options::{read_url_data, write_url_data},
     reply::{Body, Reply, peers_max},
-    request::{Head, Request},
+    request::{Head, Query, Request},
     *,
 };
 use crate::{
@@ -41,11 +41,27 @@ fn entry(n: u32) -> ScrapeEntry {
     ScrapeEntry { complete: n, downloaded: n + 1, incomplete: n + 2 }
 }
 
+/// Whether a tracker reads the same as everybody.
+fn is_read_alike(packet: &[u8]) -> bool {
+    match (Request::decode(packet), Query::decode(packet)) {
+        (Ok(Request::Announce { announce, .. }), Ok(Some(Query::Announce(read)))) => {
+            *announce == read
+        }
+        (Ok(Request::Scrape { info_hashes, .. }), Ok(Some(Query::Scrape(read)))) => {
+            info_hashes.iter().map(|info_hash| &info_hash.0).eq(read)
+        }
+        (Ok(Request::Connect { .. }) | Err(PacketError::ConnectLen(_)), Ok(None)) => true,
+        (Err(one), Err(other)) => one == other,
+        _ => false,
+    }
+}
+
 #[test]
 fn requests_are_written_as_bep_15_has_them() {
     let check = |request: Request, hex: &str| {
         assert_eq!(hex::encode(request.encode()), hex.replace(' ', ""));
         assert_eq!(Request::decode(&bytes(hex)), Ok(request));
+        assert!(is_read_alike(&bytes(hex)), "{hex}");
     };
     check(Request::Connect { transaction: 7 }, "0000041727101980 00000000 00000007");
     let hashes = vec![InfoHash([0x11; 20]), InfoHash([0x22; 20])];
@@ -303,8 +319,10 @@ proptest! {
         prop_assert_eq!(&packet[12..16], &head.transaction.to_be_bytes());
         let at = at.index(packet.len());
         fuzzing::udp(&packet[..at]);
+        prop_assert!(is_read_alike(&packet) && is_read_alike(&packet[..at]));
         packet[at] = with;
         fuzzing::udp(&packet);
+        prop_assert!(is_read_alike(&packet));
     }
 
     #[test]
