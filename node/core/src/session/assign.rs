@@ -195,6 +195,7 @@ impl Session {
         skip: &mut usize,
         out: &mut Vec<Action>,
     ) -> Option<(PieceIndex, u32)> {
+        self.torrents.get_mut(&id)?.picker.settle();
         let open = table.iter().filter(|peer| peer.inflight < peer.slots);
         let open = open.map(|peer| &self.conns[&peer.conn].have).collect::<Vec<_>>();
         if open.is_empty() {
