@@ -17,6 +17,8 @@ pub struct Picker {
     complete: u32,
     /// Random and fixed: breaks ties, and is the rank of [`Order::Random`].
     tie: Vec<u32>,
+    /// All pieces in order of `tie`, so that ranking them anew takes no sorting.
+    by_tie: Vec<u32>,
     waiting: Bitfield,
     ranked: BTreeSet<(u32, u32, u32)>,
     /// So many ranks changed at once that all are made anew before the next piece is begun.
@@ -41,11 +43,14 @@ impl Picker {
     #[must_use]
     pub fn new(count: u32, rng: &mut Rng) -> Self {
         let tie = (0..count).map(|_| rng.u64() as u32).collect::<Vec<_>>();
+        let mut by_tie = (0..count).collect::<Vec<_>>();
+        by_tie.sort_unstable_by_key(|&piece| (tie[piece as usize], piece));
         let mut picker = Self {
             order: Order::default(),
             partial: vec![0; count as usize],
             complete: 0,
             tie,
+            by_tie,
             waiting: Bitfield::full(count as usize),
             ranked: BTreeSet::new(),
             stale: true,
@@ -94,8 +99,36 @@ impl Picker {
     /// afterwards.
     pub fn settle(&mut self) {
         if std::mem::take(&mut self.stale) {
-            self.ranked = self.waiting.iter_ones().map(|piece| self.key(piece)).collect();
+            let pieces = match self.order {
+                Order::Sequential => self.waiting.iter_ones().map(|piece| piece.0).collect(),
+                Order::Random => self.waiting_by_tie().collect(),
+                Order::Rarest => self.waiting_by_rank(),
+            };
+            self.ranked = pieces.into_iter().map(|piece| self.key(PieceIndex(piece))).collect();
         }
+    }
+
+    fn waiting_by_tie(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_tie.iter().copied().filter(|&piece| self.waiting.get(PieceIndex(piece)))
+    }
+
+    /// The waiting pieces in order of rank, then of tie: counted into their places.
+    fn waiting_by_rank(&self) -> Vec<u32> {
+        let rank = |piece: u32| usize::from(self.partial[piece as usize]);
+        let ranks = self.partial.iter().max().map_or(0, |&most| usize::from(most) + 1);
+        let mut places = vec![0; ranks];
+        self.waiting.iter_ones().for_each(|piece| places[rank(piece.0)] += 1);
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        let mut pieces = vec![0; self.waiting.count_ones()];
+        for piece in self.waiting_by_tie() {
+            let place = &mut places[rank(piece)];
+            pieces[*place] = piece;
+            *place += 1;
+        }
+        pieces
     }
 
     /// A piece waits to be begun again.
@@ -319,6 +352,7 @@ mod tests {
                 picker.settle();
                 let all = picker.waiting.iter_ones().map(|piece| picker.key(piece));
                 assert_eq!(picker.ranked, all.collect(), "step {step}");
+                picker.set_order(Order::ALL[step as usize % Order::ALL.len()], None);
             }
             let count = |n| peers.iter().filter(|have| have.get(PieceIndex(n))).count();
             assert!((0..300).all(|n| picker.availability(PieceIndex(n)) as usize == count(n)));

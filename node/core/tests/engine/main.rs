@@ -7,6 +7,7 @@
     reason = "a test says what went wrong by panicking, and looks for one kind of notice"
 )]
 
+mod crowds;
 mod dials;
 mod foreign;
 mod magnets;
