@@ -261,8 +261,9 @@ impl Leecher {
     fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Duration {
         let began = Instant::now();
         for event in events {
-            self.session.handle(self.now, event, &mut self.actions);
+            self.session.take(self.now, event, &mut self.actions);
         }
+        self.session.settle(self.now, &mut self.actions);
         let spent = began.elapsed();
         self.carry_out();
         spent
