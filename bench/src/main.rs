@@ -5,6 +5,7 @@ mod answer;
 mod calls;
 mod client;
 mod decisions;
+mod engine;
 mod floor;
 mod hash;
 mod interrupt;
@@ -59,6 +60,8 @@ enum Command {
     Zones(ZonesArgs),
     /// Measure what a decision of each policy costs
     Policy(PolicyArgs),
+    /// Measure what the engine's decisions cost by peers, pieces and torrents, without a node
+    Engine(EngineArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
@@ -211,6 +214,19 @@ struct PolicyArgs {
     bin_dir: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+struct EngineArgs {
+    /// Runs of each swarm
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Most extents that come in one run
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    extents: u32,
+    /// How the result looks
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
     /// Aligned text of at most 80 columns.
@@ -261,6 +277,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Hash(args) => hash(args),
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
+        Command::Engine(EngineArgs { runs, extents, output }) => {
+            interrupt::install()?;
+            let report = engine::measure(&engine::Plan { runs, extents })?;
+            show(output, &report, engine::Report::table)
+        }
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)

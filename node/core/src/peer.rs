@@ -108,7 +108,7 @@ pub struct Conn {
     pub told_pieces: bool,
     /// What it has.
     pub have: Bitfield,
-    /// Of that, what we want and have not.
+    /// Of that, what we want and have not; of a seed not kept, see [`Self::interests`].
     pub interesting: u32,
     /// What it calls itself.
     pub client: Arc<str>,
@@ -281,6 +281,12 @@ impl Conn {
         let by_rate = window.div_ceil(extent);
         let by_start = u64::from(self.slow_start.unwrap_or(0)).min(ceiling.div_ceil(extent));
         u32::try_from(by_rate.max(by_start).max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// How many of the pieces that we lack it has.
+    #[must_use]
+    pub fn interests(&self, lacking: &Bitfield) -> u32 {
+        if self.have.is_full() { lacking.count_ones() as u32 } else { self.interesting }
     }
 
     /// An extent came whole: slow start allows one more.

@@ -168,15 +168,19 @@ impl Shell {
             drain(&mut peers, &mut peer_batch);
             drain(&mut inputs, &mut input_batch);
             let later = std::mem::take(&mut self.later);
+            // What peers and disks say is taken in whole before work begins or ends: one look at a
+            // torrent, and one consultation, for all that came.
             for event in peer_batch.drain(..) {
                 self.on_net(event);
             }
+            self.settle();
             for event in later {
                 self.feed(event);
             }
             for input in input_batch.drain(..) {
                 self.on_input(input);
             }
+            self.settle();
             self.on_time();
             self.answer_removers();
         }
@@ -186,9 +190,23 @@ impl Shell {
 
     /// Hands a fact to the session and carries out what follows.
     pub(super) fn feed(&mut self, event: Event) {
+        self.with_session(|session, now, actions| session.handle(now, event, actions));
+    }
+
+    /// Hands a fact to the session, and leaves what it lets begin or end to [`Self::settle`].
+    fn take(&mut self, event: Event) {
+        self.with_session(|session, now, actions| session.take(now, event, actions));
+    }
+
+    /// Lets work begin or end after what was taken.
+    fn settle(&mut self) {
+        self.with_session(Session::settle);
+    }
+
+    fn with_session(&mut self, act: impl FnOnce(&mut Session, Timestamp, &mut Vec<Action>)) {
         let now = self.clock.now();
         let mut actions = std::mem::take(&mut self.actions);
-        self.session.handle(now, event, &mut actions);
+        act(&mut self.session, now, &mut actions);
         self.take_in();
         for action in actions.drain(..) {
             self.perform(action);
@@ -293,14 +311,14 @@ impl Shell {
 
     fn on_net(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Core(event) => self.feed(event),
+            NetEvent::Core(event) => self.take(event),
             NetEvent::ExtentReceived { conn, lease, buffer } => {
                 self.fetching.received(lease, buffer);
-                self.feed(Event::ExtentReceived { conn, lease });
+                self.take(Event::ExtentReceived { conn, lease });
             }
             NetEvent::LeaseEnded { conn, lease, buffer, end } => {
                 let filled = self.fetching.ended(lease, buffer);
-                self.feed(Event::LeaseEnded { conn, lease, filled, end });
+                self.take(Event::LeaseEnded { conn, lease, filled, end });
             }
             NetEvent::SourceChanged { torrent, piece, cause } => {
                 self.on_source_changed(torrent, piece, &cause);
@@ -314,7 +332,7 @@ impl Shell {
                 self.fetching.recycle(buffers);
                 changed.into_iter().for_each(|file| self.on_file_changed(torrent, file));
                 self.note_written(torrent, piece, &outcome);
-                self.feed(Event::PieceVerified { torrent, piece, outcome });
+                self.take(Event::PieceVerified { torrent, piece, outcome });
             }
             DiskNews::PiecesChecked { torrent, results } => {
                 // What a crash loses of it is hashed again: no reason to sync early.

@@ -27,6 +27,42 @@ pub enum Native {
     RoundRobin,
 }
 
+/// What a native policy sees of a peer.
+pub trait Seen {
+    /// Its id.
+    fn id(&self) -> PeerId;
+    /// Bytes that it has served in its life, projected.
+    fn uploaded(&self) -> u64;
+    /// Chunks that we have outstanding there.
+    fn inflight(&self) -> u32;
+    /// Chunks that we may have outstanding there.
+    fn slots(&self) -> u32;
+    /// Smoothed bytes a second that we get from it; 0 = unknown.
+    fn rate_bps(&self) -> u64;
+}
+
+impl Seen for PeerView {
+    fn id(&self) -> PeerId {
+        self.id
+    }
+
+    fn uploaded(&self) -> u64 {
+        self.uploaded
+    }
+
+    fn inflight(&self) -> u32 {
+        self.inflight
+    }
+
+    fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    fn rate_bps(&self) -> u64 {
+        self.rate_bps
+    }
+}
+
 /// Whose turn it was last: what [`Native::RoundRobin`] keeps between two choices of one download.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(Option<PeerId>);
@@ -87,9 +123,9 @@ impl Native {
     /// A candidate is open while it has a free slot; one that was `tried` counts only where no
     /// other is open. Candidates whose index is not in `peers` are skipped. Ties go to the lowest
     /// `uploaded`, then to the fewest in flight, then to the lowest peer id.
-    pub fn choose(
+    pub fn choose<P: Seen>(
         self,
-        peers: &[PeerView],
+        peers: &[P],
         candidates: &[Candidate],
         rng: &mut Rng,
         cursor: &mut Cursor,
@@ -98,10 +134,10 @@ impl Native {
         match self {
             Self::LowestUploaded => open.least(tie),
             Self::LeastInflight => {
-                open.least(|a, b| a.inflight.cmp(&b.inflight).then_with(|| tie(a, b)))
+                open.least(|a, b| a.inflight().cmp(&b.inflight()).then_with(|| tie(a, b)))
             }
             Self::Fastest => {
-                let best = open.iter().map(|(_, p)| p.rate_bps).max().unwrap_or(0).max(1);
+                let best = open.iter().map(|(_, p)| p.rate_bps()).max().unwrap_or(0).max(1);
                 open.least(|a, b| finish(a, b, best).then_with(|| tie(a, b)))
             }
             Self::TwoChoices => open.two_choices(rng),
@@ -128,25 +164,32 @@ impl FromStr for Native {
 }
 
 /// The candidates among which a choice is made.
-#[derive(Clone, Copy)]
-struct Open<'a> {
-    peers: &'a [PeerView],
+struct Open<'a, P> {
+    peers: &'a [P],
     candidates: &'a [Candidate],
     /// Nobody else is open: those that failed this chunk count too.
     tried_count: bool,
 }
 
-impl<'a> Open<'a> {
-    fn new(peers: &'a [PeerView], candidates: &'a [Candidate]) -> Self {
+impl<P> Clone for Open<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Open<'_, P> {}
+
+impl<'a, P: Seen> Open<'a, P> {
+    fn new(peers: &'a [P], candidates: &'a [Candidate]) -> Self {
         let all = Self { peers, candidates, tried_count: false };
         Self { tried_count: all.iter().next().is_none(), ..all }
     }
 
-    fn iter(self) -> impl Iterator<Item = (usize, &'a PeerView)> {
+    fn iter(self) -> impl Iterator<Item = (usize, &'a P)> {
         let counts = move |c: &&Candidate| self.tried_count || !c.tried;
         self.candidates.iter().filter(counts).filter_map(move |c| {
             let peer = self.peers.get(c.peer)?;
-            (peer.inflight < peer.slots).then_some((c.peer, peer))
+            (peer.inflight() < peer.slots()).then_some((c.peer, peer))
         })
     }
 
@@ -154,11 +197,11 @@ impl<'a> Open<'a> {
         self.iter().count()
     }
 
-    fn nth(self, n: usize) -> Option<(usize, &'a PeerView)> {
+    fn nth(self, n: usize) -> Option<(usize, &'a P)> {
         self.iter().nth(n)
     }
 
-    fn least(self, order: impl Fn(&PeerView, &PeerView) -> Ordering) -> Option<usize> {
+    fn least(self, order: impl Fn(&P, &P) -> Ordering) -> Option<usize> {
         self.iter().min_by(|(_, a), (_, b)| order(a, b)).map(|(i, _)| i)
     }
 
@@ -168,18 +211,18 @@ impl<'a> Open<'a> {
         // The second is another one, where there is one.
         let second = if count > 1 { (first + 1 + rng.below(count - 1)) % count } else { first };
         let (a, b) = (self.nth(first)?, self.nth(second)?);
-        let order = a.1.inflight.cmp(&b.1.inflight).then_with(|| tie(a.1, b.1));
+        let order = a.1.inflight().cmp(&b.1.inflight()).then_with(|| tie(a.1, b.1));
         Some(if order.is_le() { a.0 } else { b.0 })
     }
 
     fn weighted(self, rng: &mut Rng) -> Option<usize> {
         let (mut sum, mut known, mut strangers) = (0.0, 0_u32, 0_u32);
         for (_, peer) in self.iter() {
-            sum += peer.rate_bps as f64;
-            *if peer.rate_bps > 0 { &mut known } else { &mut strangers } += 1;
+            sum += peer.rate_bps() as f64;
+            *if peer.rate_bps() > 0 { &mut known } else { &mut strangers } += 1;
         }
         let unknown = if known == 0 { 1.0 } else { sum / f64::from(known) };
-        let weight = |p: &PeerView| if p.rate_bps == 0 { unknown } else { p.rate_bps as f64 };
+        let weight = |p: &P| if p.rate_bps() == 0 { unknown } else { p.rate_bps() as f64 };
         let total = sum + unknown * f64::from(strangers);
         let mut left = rng.unit() * total;
         let mut last = None;
@@ -198,14 +241,14 @@ impl<'a> Open<'a> {
         let mut next: Option<(Rank, usize)> = None;
         let mut lowest: Option<(Rank, usize)> = None;
         for (i, peer) in self.iter() {
-            let rank = rank(peer.id);
+            let rank = rank(peer.id());
             let place = if last.is_none_or(|last| rank > last) { &mut next } else { &mut lowest };
             if place.is_none_or(|(best, _)| rank < best) {
                 *place = Some((rank, i));
             }
         }
         let (_, i) = next.or(lowest)?;
-        cursor.0 = Some(self.peers[i].id);
+        cursor.0 = Some(self.peers[i].id());
         Some(i)
     }
 }
@@ -219,16 +262,16 @@ fn rank(id: PeerId) -> Rank {
 }
 
 /// The specification's order, and how every other policy breaks its ties.
-fn tie(a: &PeerView, b: &PeerView) -> Ordering {
-    let key = |p: &PeerView| (p.uploaded, p.inflight, p.id);
+fn tie<P: Seen>(a: &P, b: &P) -> Ordering {
+    let key = |p: &P| (p.uploaded(), p.inflight(), p.id());
     key(a).cmp(&key(b))
 }
 
 /// Which of two is expected to finish one more chunk first; `best` stands for an unknown rate, so
 /// that a new peer is asked once and its rate learnt.
-fn finish(a: &PeerView, b: &PeerView, best: u64) -> Ordering {
-    let rate = |p: &PeerView| u128::from(if p.rate_bps == 0 { best } else { p.rate_bps });
-    let queue = |p: &PeerView| u128::from(p.inflight) + 1;
+fn finish<P: Seen>(a: &P, b: &P, best: u64) -> Ordering {
+    let rate = |p: &P| u128::from(if p.rate_bps() == 0 { best } else { p.rate_bps() });
+    let queue = |p: &P| u128::from(p.inflight()) + 1;
     (queue(a) * rate(b)).cmp(&(queue(b) * rate(a)))
 }
 

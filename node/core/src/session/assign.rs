@@ -1,6 +1,6 @@
 //! Who fetches what: the next extent, its candidates, the native choice, the lease (design §6).
 
-use super::{Action, Chooser, Lease, LeaseRecord, Session, consult::Asked, decisions::DecidedBy};
+use super::{Action, Chooser, Lease, LeaseRecord, Session};
 use crate::{
     config::{BLOCK_LEN, CANDIDATES_MAX, EXTENT_LEN},
     ids::{ConnId, LeaseId, PieceIndex, TorrentId},
@@ -31,8 +31,10 @@ impl Session {
         if !torrent.may_fetch() || self.leaving.is_some() {
             return;
         }
-        self.excuse_witnesses(id, out);
-        self.fill_exclusive(id, out);
+        if torrent.pieces.are_any_exclusive() {
+            self.excuse_witnesses(id, out);
+            self.fill_exclusive(id, out);
+        }
         let torrent = &self.torrents[&id];
         if torrent.auto_download.is_none() || !torrent.may_download() {
             return;
@@ -44,29 +46,21 @@ impl Session {
                 self.feed_blind(id, out);
                 match hooks.decides {
                     true => self.consult(id, policy, out),
-                    false => self.fill_by(id, Native::default(), out),
+                    false => {
+                        self.note_closed(id);
+                        self.fill_by(id, Native::default(), out);
+                    }
                 }
             }
         }
     }
 
-    fn fill_by(&mut self, id: TorrentId, native: Native, out: &mut Vec<Action>) {
-        let mut table = self.table(id).peers;
-        table.retain(|peer| !self.is_web_seed(peer.conn));
-        let mut skip = 0;
-        while let Some((piece, extent)) = self.next_extent(id, &table, &mut skip, out) {
-            let candidates = self.candidates(id, piece, extent, &table);
-            let cursor = &mut self.cursor;
-            let chosen = native.choose(&table, &candidates, &mut self.rng, cursor);
-            let Some(chosen) = chosen else { break };
-            let conn = table[chosen].conn;
-            let asked = Asked { piece, extent, candidates: candidates.len() as u32 };
-            self.keep_decision(id, asked, Some(conn), DecidedBy::Native(native), 0);
-            self.grant(id, piece, extent, conn, out);
-            table[chosen].inflight += 1;
-            table[chosen].uploaded += u64::from(self.extent_len(id, piece, extent));
+    /// How many slots a peer has that a script closed is a matter of time too.
+    fn note_closed(&mut self, id: TorrentId) {
+        for conn in &self.torrents[&id].conns {
+            let closed = self.conns.place(conn).filter(|_| self.conns[conn].slots_max == Some(0));
+            closed.into_iter().for_each(|place| self.conns.note(place));
         }
-        self.fill_from_web_seeds(id, native, out);
     }
 
     /// The peers that could be asked now.
@@ -118,7 +112,13 @@ impl Session {
 
     /// Whether a peer has something that we want and lets us have it.
     pub(super) fn could_serve(&self, conn: ConnId) -> bool {
-        self.lets_us(conn) && self.conns[&conn].interesting > 0
+        self.lets_us(conn) && self.interests(conn)
+    }
+
+    /// Whether a peer has something that we want.
+    pub(super) fn interests(&self, conn: ConnId) -> bool {
+        let state = &self.conns[&conn];
+        state.interests(self.torrents[&state.torrent].pieces.lacking()) > 0
     }
 
     /// Whether a peer lets us have what it has.
@@ -195,6 +195,7 @@ impl Session {
         skip: &mut usize,
         out: &mut Vec<Action>,
     ) -> Option<(PieceIndex, u32)> {
+        self.torrents.get_mut(&id)?.picker.settle();
         let open = table.iter().filter(|peer| peer.inflight < peer.slots);
         let open = open.map(|peer| &self.conns[&peer.conn].have).collect::<Vec<_>>();
         if open.is_empty() {
@@ -221,13 +222,9 @@ impl Session {
     pub(super) fn has_budget(&self, id: TorrentId, piece: PieceIndex) -> bool {
         let size = u64::from(self.torrents[&id].metainfo.layout().piece_size(piece));
         let mine = self.torrents[&id].pieces.open_bytes();
-        let all = self.torrents.values().map(|torrent| torrent.pieces.open_bytes()).sum::<u64>();
-        let others_wait = self
-            .torrents
-            .values()
-            .any(|other| other.id != id && other.auto_download.is_some() && other.may_download());
+        let all = self.loads.open_bytes();
         let budget = self.config.buffer_budget_bytes;
-        let share = if others_wait { budget / 2 } else { budget };
+        let share = if self.loads.others_download(id) { budget / 2 } else { budget };
         // One piece is always allowed, whatever its size.
         all == 0 || (all + size <= budget && (mine == 0 || mine + size <= share))
     }
@@ -246,6 +243,7 @@ impl Session {
         if torrent.pieces.begin(piece, &plan, only) {
             out.push(Action::VerifyAndWrite { torrent: id, piece, compare: false });
         }
+        self.weigh(id);
     }
 
     pub(super) fn chunk_view(

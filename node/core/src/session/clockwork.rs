@@ -60,11 +60,8 @@ impl Session {
             self.tell_status_if_changed(conn, out);
             self.next_metadata(conn, out);
         }
-        for id in self.torrents.keys().copied().collect::<Vec<_>>() {
+        for id in self.loads.busy().collect::<Vec<_>>() {
             let Some(torrent) = self.torrents.get_mut(&id) else { continue };
-            if torrent.conns.is_empty() && torrent.auto_download.is_none() {
-                continue;
-            }
             torrent.rate_in.tick(self.now);
             torrent.rate_out.tick(self.now);
             self.rescue(id, out);

@@ -157,8 +157,7 @@ impl Session {
     ) {
         let id = round.torrent;
         // Whoever waits gets the next consultation.
-        self.dirty
-            .extend(self.torrents.values().filter(|t| t.auto_download.is_some()).map(|t| t.id));
+        self.hungry.extend(self.loads.busy());
         for (asked, judged) in round.chunks.iter().zip(verdicts) {
             let Some(torrent) = self.torrents.get(&id) else { return };
             if torrent.pieces.is_reserved(asked.piece, asked.extent) {

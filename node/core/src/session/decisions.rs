@@ -25,7 +25,7 @@ pub struct Decision {
     pub piece: PieceIndex,
     /// Where the extent begins in the piece, bytes.
     pub offset: u32,
-    /// Peers among whom it was chosen.
+    /// Peers among whom it was chosen; where more than 64 had a free slot, at most so many.
     pub candidates: u32,
     /// Who was asked; none where nobody.
     pub chosen: Option<SocketAddr>,

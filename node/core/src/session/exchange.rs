@@ -90,7 +90,7 @@ impl Session {
     fn on_unchoke(&mut self, conn: ConnId) -> Result<(), PeerFault> {
         let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
         state.peer_choking = false;
-        self.dirty.insert(state.torrent);
+        self.hungry.insert(state.torrent);
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl Session {
         }
         self.update_interest(conn, out);
         if let Some(state) = self.conns.get(&conn) {
-            self.dirty.insert(state.torrent);
+            self.hungry.insert(state.torrent);
         }
     }
 
@@ -310,7 +310,8 @@ impl Session {
             return;
         }
         let torrent = &self.torrents[&state.torrent];
-        let downloads = torrent.auto_download.is_some() && state.interesting > 0;
+        let interests = || state.interests(torrent.pieces.lacking()) > 0;
+        let downloads = torrent.auto_download.is_some() && interests();
         let wants = torrent.may_fetch() && (downloads || self.is_requested(conn));
         if wants == state.am_interested {
             return;

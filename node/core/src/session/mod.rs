@@ -3,8 +3,8 @@
 //! [`Session::handle`] takes one fact and appends what is to be done; [`Session::next_deadline`] is
 //! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
 //! verbs are in the files beside: [`connect`] (who is connected), [`dial`] (whom we dial),
-//! [`exchange`] (what peers say), [`assign`], [`alone`] (pieces for one connection), [`consult`],
-//! [`blind`] and [`rescue`] (who fetches what), [`decisions`] and [`explain`] (why), [`inform`] (what
+//! [`exchange`] (what peers say), [`assign`], [`natively`], [`alone`] (pieces for one connection),
+//! [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and [`explain`] (why), [`inform`] (what
 //! a policy is told and advises), [`transfer`] (what became of it), [`choke`] (who is served),
 //! [`web_seeds`] (HTTP servers), [`metadata`] (who gets it), [`quest`] (magnet links), [`orders`]
 //! (commands), [`select`] (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources
@@ -19,6 +19,7 @@ mod choke;
 mod clockwork;
 pub mod command;
 mod connect;
+mod conns;
 mod consult;
 pub mod decisions;
 mod dial;
@@ -29,8 +30,10 @@ pub mod fault;
 mod gossip;
 mod inform;
 mod jobs;
+mod loads;
 mod local;
 mod metadata;
+mod natively;
 pub mod notice;
 mod orders;
 mod quest;
@@ -54,7 +57,7 @@ use std::{
 use crate::{
     config::Config,
     ids::{CommandId, ConnId, InfoHash, JobId, LeaseId, PeerId, PieceIndex, PolicyId, TorrentId},
-    peer::{Conn, Origin},
+    peer::Origin,
     policy::{
         Hooks, Labels,
         native::{Cursor, Native},
@@ -64,9 +67,11 @@ use crate::{
     torrent::Torrent,
 };
 use command::{CommandError, Done};
+use conns::Conns;
 use consult::Round;
 use decisions::Decisions;
 use jobs::Job;
+use loads::Loads;
 use notice::Notice;
 use quest::Quest;
 use timers::{Timer, Timers};
@@ -156,7 +161,7 @@ pub struct Session {
     now: Timestamp,
     torrents: BTreeMap<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Conns,
     /// Connections that we ended and that have not reported their end: what they sent still counts.
     parting: BTreeMap<ConnId, TorrentId>,
     dials: BTreeMap<ConnId, Dial>,
@@ -184,6 +189,10 @@ pub struct Session {
     timers: Timers,
     /// Torrents in which something changed that may let work begin or end.
     dirty: BTreeSet<TorrentId>,
+    /// Torrents in which extents, slots or pieces that peers have changed, and nothing else: work
+    /// may begin.
+    hungry: BTreeSet<TorrentId>,
+    loads: Loads,
     /// How far the end is, once it was asked for.
     leaving: Option<Leaving>,
     /// One sequence for every id the session gives: never given twice.
@@ -201,7 +210,7 @@ impl Session {
             now,
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
-            conns: BTreeMap::new(),
+            conns: Conns::default(),
             parting: BTreeMap::new(),
             dials: BTreeMap::new(),
             web_seed_dials: BTreeMap::new(),
@@ -220,6 +229,8 @@ impl Session {
             decisions: Decisions::default(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            loads: Loads::default(),
             leaving: None,
             sequence: 0,
         }
@@ -234,6 +245,14 @@ impl Session {
     /// Takes a fact in at `now`, and appends what is to be done to `out`. A `now` before an earlier
     /// one counts as that one.
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
+        self.take(now, event, out);
+        self.settle(now, out);
+    }
+
+    /// Takes a fact in as [`Self::handle`] does, without seeing to what it lets begin or end: where
+    /// several came at once that is done once for all, by [`Self::settle`], which must follow
+    /// before anything is waited for.
+    pub fn take(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
             Event::CommandIssued { id, command } => self.on_command(id, command, out),
@@ -277,13 +296,33 @@ impl Session {
             Event::OutsideJob { job, news } => self.on_outside_job(job, news, out),
             Event::Wake => {}
         }
-        self.run_timers(out);
-        self.settle(out);
     }
 
-    /// Lets work begin or end in every torrent where something changed.
-    fn settle(&mut self, out: &mut Vec<Action>) {
+    /// Does what is due, and lets work begin or end in every torrent where something changed.
+    pub fn settle(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        // How torrents share is known before the first of them takes.
+        self.weigh_changed();
+        self.run_timers(out);
+        self.weigh_changed();
+        self.step_dirty(out);
+        while let Some(id) = self.hungry.pop_first() {
+            self.weigh(id);
+            self.fill(id, out);
+            self.step_dirty(out);
+        }
+        let busy = !self.conns.is_empty() || self.jobs.values().any(Job::is_running);
+        match (busy, self.timers.is_set(Timer::Tick)) {
+            (true, false) => self.timers.set(Timer::Tick, self.now + clockwork::TICK),
+            (false, true) => self.timers.clear(Timer::Tick),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn step_dirty(&mut self, out: &mut Vec<Action>) {
         while let Some(id) = self.dirty.pop_first() {
+            self.hungry.remove(&id);
+            self.weigh(id);
             if self.quests.contains_key(&id) {
                 self.step_quest(id, out);
                 continue;
@@ -295,11 +334,11 @@ impl Session {
             self.tend_web_seeds(id, out);
             self.fill(id, out);
         }
-        let busy = !self.conns.is_empty() || self.jobs.values().any(Job::is_running);
-        match (busy, self.timers.is_set(Timer::Tick)) {
-            (true, false) => self.timers.set(Timer::Tick, self.now + clockwork::TICK),
-            (false, true) => self.timers.clear(Timer::Tick),
-            (true, true) | (false, false) => {}
+    }
+
+    fn weigh_changed(&mut self) {
+        for id in self.dirty.union(&self.hungry).copied().collect::<Vec<_>>() {
+            self.weigh(id);
         }
     }
 

@@ -118,8 +118,10 @@ impl Session {
     /// Where it does not: our own mistake.
     pub fn check_invariants(&self) {
         self.check_quests();
+        self.check_loads();
         for torrent in self.torrents.values() {
             torrent.pieces.check_invariants();
+            torrent.roster.check_invariants();
             for conn in &torrent.conns {
                 assert_eq!(self.conns[conn].torrent, torrent.id, "torrent of {conn:?}");
             }
@@ -138,13 +140,19 @@ impl Session {
         assert_eq!(web_seeds, self.web_seed_conns, "web seeds");
         let open = self.torrents.values().map(|torrent| torrent.web_seeds.open_count());
         assert_eq!(web_seeds, open.sum::<usize>(), "open web seeds");
-        for (id, conn) in &self.conns {
+        for (id, conn) in self.conns.iter() {
             let torrent = &self.torrents[&conn.torrent];
-            assert!(torrent.conns.contains(id), "{id:?} is not listed in its torrent");
+            assert!(torrent.conns.contains(&id), "{id:?} is not listed in its torrent");
             let lacking = conn.have.iter_ones().filter(|&p| torrent.pieces.lacking().get(p));
-            assert_eq!(lacking.count() as u32, conn.interesting, "interesting pieces of {id:?}");
+            let interesting = conn.interests(torrent.pieces.lacking());
+            assert_eq!(lacking.count() as u32, interesting, "interesting pieces of {id:?}");
+            let now_known = torrent.roster.row(id).filter(|_| !self.conns.is_noted(id));
+            if let Some(row) = now_known.filter(|_| conn.slots_max.is_none()) {
+                let place = self.conns.place(&id).expect("it is there");
+                assert_eq!(row, self.row_of(place, conn), "{id:?} in the roster");
+            }
             for lease in &conn.leases {
-                assert_eq!(self.leases[lease].conn, *id, "holder of {lease:?}");
+                assert_eq!(self.leases[lease].conn, id, "holder of {lease:?}");
             }
         }
     }
@@ -329,7 +337,7 @@ impl Session {
                 None => "looking for peers".to_owned(),
             };
         }
-        let available = torrent.conns.iter().any(|conn| self.conns[conn].interesting > 0);
+        let available = torrent.conns.iter().any(|&conn| self.interests(conn));
         let phase = if fetching || available { "downloading" } else { WAITING };
         phase.to_owned()
     }

@@ -52,6 +52,9 @@ pub(crate) struct Timers {
 impl Timers {
     /// Sets a timer, in place of what it was set to.
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
+        if self.at.get(&timer).copied().unwrap_or(Timestamp::NEVER) == at {
+            return;
+        }
         self.clear(timer);
         if at != Timestamp::NEVER {
             self.at.insert(timer, at);

@@ -65,7 +65,7 @@ impl Session {
         state.rate_in.add(bytes);
         if state.snubbed {
             state.snubbed = false;
-            self.dirty.insert(state.torrent);
+            self.hungry.insert(state.torrent);
         }
     }
 
@@ -88,7 +88,7 @@ impl Session {
             state.grow();
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        self.dirty.insert(id);
+        self.hungry.insert(id);
         let Some(received) = torrent.pieces.received(piece, record.extent, lease) else {
             torrent.wasted += u64::from(record.len);
             return;
@@ -122,7 +122,7 @@ impl Session {
             LeaseEnd::Revoked | LeaseEnd::Rejected | LeaseEnd::Closing => {}
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        self.dirty.insert(id);
+        self.hungry.insert(id);
         let fetched = torrent.pieces.opened(piece).is_some();
         if !fetched || !torrent.pieces.ended(piece, extent, lease, filled) {
             torrent.wasted += u64::from(record.received);
@@ -205,7 +205,7 @@ impl Session {
         if !torrent.pieces.is_verifying(piece) {
             return;
         }
-        self.dirty.insert(id);
+        self.hungry.insert(id);
         match outcome {
             PieceOutcome::Written { blocks } => self.on_written(id, piece, &blocks, out),
             PieceOutcome::Mismatch { blocks } => self.on_mismatch(id, piece, blocks, out),
@@ -271,16 +271,25 @@ impl Session {
 
     /// A piece is had: it is told, served and no longer wanted.
     pub(super) fn now_have(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
+        self.refresh_rosters();
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.have().count_ones() == 1 {
+            // From the first piece on there is something to tell the local network of.
+            self.dirty.insert(id);
+        }
         torrent.count_had(piece);
         let wanted = torrent.pieces.wanted().get(piece);
         notify(out, Notice::PieceHave { torrent: id, piece });
-        for conn in &torrent.conns {
-            let Some(state) = self.conns.get_mut(conn) else { continue };
-            if state.have.get(piece) {
-                state.interesting -= u32::from(wanted);
-            } else {
-                out.push(Action::Send { conn: *conn, message: Message::Have(piece) });
+        // Whoever has everything need not hear of it.
+        for (conn, place) in torrent.roster.partial() {
+            let Some(state) = self.conns.at_mut(place) else { continue };
+            if !state.have.get(piece) {
+                out.push(Action::Send { conn, message: Message::Have(piece) });
+            } else if wanted {
+                state.interesting -= 1;
+                if state.interesting == 0 {
+                    self.conns.note(place);
+                }
             }
         }
     }
@@ -361,6 +370,7 @@ impl Session {
         let holders = torrent.pieces.give_up(piece);
         torrent.put_back(piece);
         torrent.blame.clear(piece);
+        self.weigh(id);
         for holder in holders {
             self.revoke(holder.lease, out);
         }

@@ -240,6 +240,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> Option<(PieceIndex, u32)> {
         loop {
+            self.torrents.get_mut(&id)?.picker.settle();
             let torrent = &self.torrents[&id];
             let is_shared = |piece| torrent.pieces.opened(piece).is_some_and(|o| o.only.is_none());
             let mut pending = torrent.pieces.pending();

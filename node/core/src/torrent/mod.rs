@@ -4,7 +4,7 @@
 //! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
 //! [`announcing`] how the trackers stand, [`local`] when it is announced on the local network,
 //! [`blame`] who sent bad data, [`blind`] whom no policy can starve, [`web_seeds`] how HTTP servers
-//! stand. [`Torrent`] holds them together. Never here: connections, which belong to the session.
+//! stand, [`roster`] who of the peers is asked first. [`Torrent`] holds them together. Never here: connections, which belong to the session.
 
 pub mod announcing;
 pub mod blame;
@@ -13,6 +13,7 @@ pub mod book;
 pub mod local;
 pub mod picker;
 pub mod pieces;
+pub mod roster;
 pub mod selection;
 pub mod web_seeds;
 
@@ -36,6 +37,7 @@ use book::Book;
 use local::Local;
 use picker::Picker;
 use pieces::{ExtentPlan, Pieces};
+use roster::Roster;
 use selection::Selection;
 use web_seeds::WebSeeds;
 
@@ -96,6 +98,8 @@ pub struct Torrent {
     pub auto_download: Option<JobId>,
     /// Connections, in the order they were made.
     pub conns: Vec<ConnId>,
+    /// Those to peers, as native policies see them.
+    pub roster: Roster,
     /// Pieces that the store is checking.
     pub checking: u32,
     /// Lifetime payload bytes downloaded.
@@ -178,6 +182,7 @@ impl Torrent {
             peer_set: PeerSetView::default(),
             auto_download: None,
             conns: Vec::new(),
+            roster: Roster::default(),
             checking,
             downloaded: opened.downloaded,
             uploaded: opened.uploaded,

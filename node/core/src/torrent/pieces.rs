@@ -111,6 +111,8 @@ pub struct Pieces {
     pending: BTreeSet<Pending>,
     sequence: u64,
     open_bytes: u64,
+    /// Open pieces that only one connection may fetch.
+    exclusive: usize,
 }
 
 impl Pieces {
@@ -126,6 +128,7 @@ impl Pieces {
             pending: BTreeSet::new(),
             sequence: 0,
             open_bytes: 0,
+            exclusive: 0,
         }
     }
 
@@ -169,6 +172,12 @@ impl Pieces {
     #[must_use]
     pub fn open_bytes(&self) -> u64 {
         self.open_bytes
+    }
+
+    /// Whether only one connection may fetch any of the open pieces.
+    #[must_use]
+    pub fn are_any_exclusive(&self) -> bool {
+        self.exclusive > 0
     }
 
     /// The pieces being fetched or verified.
@@ -270,6 +279,7 @@ impl Pieces {
         }
         let len = plan.iter().map(|plan| plan.len).sum::<u32>();
         self.open_bytes += u64::from(len);
+        self.exclusive += usize::from(only.is_some());
         let complete = extents.iter().all(|e| e.state == ExtentState::Received);
         self.open.insert(piece, Open { extents, only, len, sequence });
         self.set(piece, if complete { Slot::Verifying } else { Slot::Open });
@@ -415,6 +425,8 @@ impl Pieces {
         assert_eq!(self.lacking, self.wanted.without(&self.have), "wanted pieces not had");
         let bytes = self.open.values().map(|open| u64::from(open.len)).sum::<u64>();
         assert_eq!(bytes, self.open_bytes, "bytes of open pieces");
+        let exclusive = self.open.values().filter(|open| open.only.is_some());
+        assert_eq!(exclusive.count(), self.exclusive, "pieces for one connection alone");
         let missing = self.open.iter().flat_map(|(&piece, open)| {
             let extents = (0..).zip(&open.extents);
             let missing = extents.filter(|(_, e)| e.state == ExtentState::Missing);
@@ -468,6 +480,7 @@ impl Pieces {
     fn drop_open(&mut self, piece: PieceIndex) -> Open {
         let open = self.open.remove(&piece).expect("the slot says that it is open");
         self.open_bytes -= u64::from(open.len);
+        self.exclusive -= usize::from(open.only.is_some());
         for extent in 0..open.extents.len() as u32 {
             self.pending.remove(&Pending { sequence: open.sequence, extent, piece });
         }

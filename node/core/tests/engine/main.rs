@@ -8,6 +8,7 @@
 )]
 
 mod checks;
+mod crowds;
 mod dials;
 mod foreign;
 mod magnets;

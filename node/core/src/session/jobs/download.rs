@@ -96,7 +96,7 @@ impl Session {
             |conn: &ConnId| !conns[conn].told_pieces && self.now.since(conns[conn].since) < QUIET;
         let more = expected
             || torrent.conns.iter().any(silent)
-            || torrent.conns.iter().any(|conn| conns[conn].interesting > 0);
+            || torrent.conns.iter().any(|&conn| self.interests(conn));
         let Some(job) = self.jobs.get_mut(&job) else { return false };
         if more {
             job.quiet_since = self.now;

@@ -314,7 +314,9 @@ impl Session {
         if let Some(torrent) = self.torrents.remove(&id) {
             self.by_hash.remove(&torrent.metainfo.info_hash);
         }
+        self.weigh(id);
         self.dirty.remove(&id);
+        self.hungry.remove(&id);
         self.leases.retain(|_, lease| lease.torrent != id);
         self.drop_round_of(id);
         notify(out, Notice::TorrentRemoved { torrent: id, delete_data });
