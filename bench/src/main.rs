@@ -15,6 +15,7 @@ mod site;
 mod source;
 mod space;
 mod stats;
+mod tracker;
 mod transfer;
 mod zones;
 
@@ -58,6 +59,8 @@ enum Command {
     Zones(ZonesArgs),
     /// Measure what a decision of each policy costs
     Policy(PolicyArgs),
+    /// Count announces a second and bytes a peer of the tracker, beside aquatic's
+    Tracker(tracker::TrackerArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
@@ -245,6 +248,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Hash(args) => hash(args),
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
+        Command::Tracker(args) => tracker::run(&args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)

@@ -156,6 +156,34 @@ impl Member {
         Ok(self.usage)
     }
 
+    /// The memory that it has resident now, KiB.
+    ///
+    /// # Errors
+    /// It ended.
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        machine::kib(&status, "VmRSS").context("nothing is resident: it ended")
+    }
+
+    /// Its threads and its open files.
+    ///
+    /// # Errors
+    /// It ended.
+    pub(crate) fn threads_and_files(&self) -> anyhow::Result<(usize, usize)> {
+        let count = |of: &str| -> anyhow::Result<usize> {
+            Ok(fs::read_dir(format!("/proc/{}/{of}", self.child.id()))?.count())
+        };
+        Ok((count("task")?, count("fd")?))
+    }
+
+    /// Ends it as a crash or a power cut does.
+    pub(crate) fn kill(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            self.ended = self.child.wait().ok();
+        }
+    }
+
     /// Whether it ended. What it cost is taken before the kernel forgets it.
     fn look(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         if self.ended.is_none() {
