@@ -2,6 +2,7 @@
 //! How to read the numbers stands in `bench/README.md`. Never here: a measurement.
 
 mod answer;
+mod churn;
 mod client;
 mod decisions;
 mod floor;
@@ -59,6 +60,8 @@ enum Command {
     Zones(ZonesArgs),
     /// Measure what a decision of each policy costs
     Policy(PolicyArgs),
+    /// Time downloads in a swarm whose leechers come and go
+    Churn(churn::ChurnArgs),
     /// Count announces a second and bytes a peer of the tracker, beside aquatic's
     Tracker(tracker::TrackerArgs),
     /// The sending half of the floor
@@ -248,6 +251,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Hash(args) => hash(args),
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
+        Command::Churn(args) => churn::run(&args),
         Command::Tracker(args) => tracker::run(&args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
