@@ -9,6 +9,7 @@ mod floor;
 mod hash;
 mod interrupt;
 mod machine;
+mod many;
 mod pairs;
 mod process;
 mod report;
@@ -62,6 +63,8 @@ enum Command {
     Policy(PolicyArgs),
     /// Time downloads in a swarm whose leechers come and go
     Churn(churn::ChurnArgs),
+    /// Measure a node with many torrents, most of them idle
+    Many(many::ManyArgs),
     /// Count announces a second and bytes a peer of the tracker, beside aquatic's
     Tracker(tracker::TrackerArgs),
     /// The sending half of the floor
@@ -252,6 +255,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Zones(args) => zones(args),
         Command::Policy(args) => policy(args),
         Command::Churn(args) => churn::run(&args),
+        Command::Many(args) => many::run(&args),
         Command::Tracker(args) => tracker::run(&args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
