@@ -223,17 +223,24 @@ impl Member {
 
     /// Asks it to end, insists after [`STOP_WITHIN`], and waits for it.
     pub(crate) fn stop(&mut self) {
+        self.stop_within(STOP_WITHIN);
+    }
+
+    /// Asks it to end, insists after `patience`, and waits for it. Whether it ended by itself.
+    pub(crate) fn stop_within(&mut self, patience: Duration) -> bool {
         if self.ended.is_some() {
-            return;
+            return true;
         }
         // It is ours and not waited for yet, so that the id is still its own.
         let _ = kill_process(pid(&self.child), Signal::TERM);
-        let patience = Timespec::try_from(STOP_WITHIN).ok();
+        let patience = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        if !matches!(poll(&mut fds, patience.as_ref()), Ok(1..)) {
+        let ends = matches!(poll(&mut fds, patience.as_ref()), Ok(1..));
+        if !ends {
             let _ = self.child.kill();
         }
         self.ended = self.child.wait().ok();
+        ends
     }
 
     fn complaint(&self, what: &str) -> String {

@@ -199,14 +199,17 @@ impl Bench<'_> {
         drop(member);
         let node = Node { bench: self, dir, name: "node" };
         let (mut member, first) = node.start(seeds(idle), tracker, idle)?;
+        // What it hears of the tracker it keeps a while later.
+        thread::sleep(SETTLE);
         let start = Instant::now();
-        member.stop();
+        // Killed before it kept what it was told it would not start as it is to.
+        ensure!(member.stop_within(self.timeout), "the node did not end");
         let stop_s = start.elapsed().as_secs_f64();
         let hashes: Vec<_> = idle.iter().map(|torrent| torrent.info_hash).collect();
         let still_known = known(tracker, &hashes)?;
         let (mut member, again) = node.start(Vec::new(), tracker, idle)?;
         let rest = node.rest(&mut member)?;
-        drop(member);
+        ensure!(member.stop_within(self.timeout), "the node did not end");
         let active = node.work(active, tracker, idle)?;
         let whole = node.work(whole, tracker, idle)?;
         Ok(Sample {
@@ -308,7 +311,7 @@ impl Node<'_> {
         let hashes: Vec<_> = idle.iter().map(|torrent| torrent.info_hash).collect();
         let all = || (known(tracker, &hashes).ok()? >= hashes.len() as u64).then_some(());
         await_that("idle torrents", &mut member, self.bench.timeout, all)?;
-        member.stop();
+        ensure!(member.stop_within(self.bench.timeout), "the node did not end");
         for torrent in torrents {
             torrent.source.compare(&copy(torrent))?;
             fs::remove_file(copy(torrent))?;
