@@ -3,6 +3,7 @@
 
 mod answer;
 mod calls;
+mod churn;
 mod client;
 mod decisions;
 mod engine;
@@ -10,6 +11,7 @@ mod floor;
 mod hash;
 mod interrupt;
 mod machine;
+mod many;
 mod pairs;
 mod process;
 mod report;
@@ -17,6 +19,7 @@ mod site;
 mod source;
 mod space;
 mod stats;
+mod tracker;
 mod transfer;
 mod zones;
 
@@ -62,6 +65,12 @@ enum Command {
     Policy(PolicyArgs),
     /// Measure what the engine's decisions cost by peers, pieces and torrents, without a node
     Engine(EngineArgs),
+    /// Time downloads in a swarm whose leechers come and go
+    Churn(churn::ChurnArgs),
+    /// Measure a node with many torrents, most of them idle
+    Many(many::ManyArgs),
+    /// Count announces a second and bytes a peer of the tracker, beside aquatic's
+    Tracker(tracker::TrackerArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
@@ -282,6 +291,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             let report = engine::measure(&engine::Plan { runs, extents })?;
             show(output, &report, engine::Report::table)
         }
+        Command::Churn(args) => churn::run(&args),
+        Command::Many(args) => many::run(&args),
+        Command::Tracker(args) => tracker::run(&args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)

@@ -184,6 +184,34 @@ impl Member {
         Ok(self.usage)
     }
 
+    /// The memory that it has resident now, KiB.
+    ///
+    /// # Errors
+    /// It ended.
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        machine::kib(&status, "VmRSS").context("nothing is resident: it ended")
+    }
+
+    /// Its threads and its open files.
+    ///
+    /// # Errors
+    /// It ended.
+    pub(crate) fn threads_and_files(&self) -> anyhow::Result<(usize, usize)> {
+        let count = |of: &str| -> anyhow::Result<usize> {
+            Ok(fs::read_dir(format!("/proc/{}/{of}", self.child.id()))?.count())
+        };
+        Ok((count("task")?, count("fd")?))
+    }
+
+    /// Ends it as a crash or a power cut does.
+    pub(crate) fn kill(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            self.ended = self.child.wait().ok();
+        }
+    }
+
     /// Whether it ended. What it cost is taken before the kernel forgets it.
     fn look(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         if self.ended.is_none() {
@@ -223,17 +251,24 @@ impl Member {
 
     /// Asks it to end, insists after [`STOP_WITHIN`], and waits for it.
     pub(crate) fn stop(&mut self) {
+        self.stop_within(STOP_WITHIN);
+    }
+
+    /// Asks it to end, insists after `patience`, and waits for it. Whether it ended by itself.
+    pub(crate) fn stop_within(&mut self, patience: Duration) -> bool {
         if self.ended.is_some() {
-            return;
+            return true;
         }
         // It is ours and not waited for yet, so that the id is still its own.
         let _ = kill_process(pid(&self.child), Signal::TERM);
-        let patience = Timespec::try_from(STOP_WITHIN).ok();
+        let patience = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        if !matches!(poll(&mut fds, patience.as_ref()), Ok(1..)) {
+        let ends = matches!(poll(&mut fds, patience.as_ref()), Ok(1..));
+        if !ends {
             let _ = self.child.kill();
         }
         self.ended = self.child.wait().ok();
+        ends
     }
 
     fn complaint(&self, what: &str) -> String {

@@ -14,16 +14,17 @@ use shoal_core::metainfo::{self, Content, CreateOptions, Metainfo, Pad};
 
 use crate::interrupt;
 
-/// The file to be transferred. Its folder holds nothing else.
+/// The file to be transferred. But for named ones its folder holds nothing else.
 #[derive(Debug)]
 pub(crate) struct Source {
     dir: PathBuf,
+    name: String,
     len: u64,
     piece_len: u32,
     hashes: Vec<[u8; 20]>,
 }
 
-/// What the file, and every copy of it, is called.
+/// What the file, and every copy of it, is called that was given no other name.
 pub(crate) const NAME: &str = "payload.bin";
 /// Where the random bytes start, so that every run has the same.
 const SEED: u64 = 0x5ca1_ab1e;
@@ -36,8 +37,22 @@ impl Source {
     /// # Errors
     /// The file cannot be written, or "interrupted".
     pub(crate) fn random(dir: &Path, len: u64, piece_len: u32) -> anyhow::Result<Self> {
-        let mut rng = fastrand::Rng::with_seed(SEED);
-        let mut file = File::create_new(dir.join(NAME))?;
+        Self::named(dir, NAME, SEED, len, piece_len)
+    }
+
+    /// Random bytes, others for each seed.
+    ///
+    /// # Errors
+    /// The file cannot be written, or "interrupted".
+    pub(crate) fn named(
+        dir: &Path,
+        name: &str,
+        seed: u64,
+        len: u64,
+        piece_len: u32,
+    ) -> anyhow::Result<Self> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut file = File::create_new(dir.join(name))?;
         let mut piece = vec![0; piece_len as usize];
         let mut hashes = Vec::new();
         for piece_now in lens(len, piece_len) {
@@ -47,7 +62,7 @@ impl Source {
             hashes.push(Sha1::digest(&*piece).into());
             file.write_all(piece)?;
         }
-        Ok(Self { dir: dir.to_owned(), len, piece_len, hashes })
+        Ok(Self { dir: dir.to_owned(), name: name.to_owned(), len, piece_len, hashes })
     }
 
     /// Holes but for the start of each piece, which is its number: takes a page for each piece, and
@@ -69,7 +84,7 @@ impl Source {
             file.write_all_at(start, hashes.len() as u64 * u64::from(piece_len))?;
             hashes.push(Sha1::digest(&*piece).into());
         }
-        Ok(Self { dir: dir.to_owned(), len, piece_len, hashes })
+        Ok(Self { dir: dir.to_owned(), name: NAME.to_owned(), len, piece_len, hashes })
     }
 
     /// The same file in pieces of another length.
@@ -86,7 +101,8 @@ impl Source {
             file.read_exact(piece)?;
             hashes.push(Sha1::digest(&*piece).into());
         }
-        Ok(Self { dir: self.dir.clone(), len: self.len, piece_len, hashes })
+        let (dir, name) = (self.dir.clone(), self.name.clone());
+        Ok(Self { dir, name, len: self.len, piece_len, hashes })
     }
 
     /// The folder it lies in.
@@ -96,7 +112,12 @@ impl Source {
 
     /// The file.
     pub(crate) fn path(&self) -> PathBuf {
-        self.dir.join(NAME)
+        self.dir.join(&self.name)
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Bytes.
@@ -114,7 +135,7 @@ impl Source {
     /// # Errors
     /// A piece length that no torrent has, too many pieces, or the file cannot be written.
     pub(crate) fn torrent(&self, announce: &str, path: &Path) -> anyhow::Result<Metainfo> {
-        let plan = plan(self.len, self.piece_len, vec![vec![announce.to_owned()]])?;
+        let plan = plan(&self.name, self.len, self.piece_len, vec![vec![announce.to_owned()]])?;
         let bytes = plan.finish(&self.hashes)?;
         fs::write(path, &bytes)?;
         Ok(Metainfo::parse(&bytes)?)
@@ -153,12 +174,17 @@ impl Source {
 /// # Errors
 /// Names the length.
 pub(crate) fn check(len: u64, piece_len: u32) -> anyhow::Result<()> {
-    plan(len, piece_len, Vec::new()).map(drop)
+    plan(NAME, len, piece_len, Vec::new()).map(drop)
 }
 
-fn plan(len: u64, piece_len: u32, trackers: Vec<Vec<String>>) -> anyhow::Result<metainfo::Plan> {
+fn plan(
+    name: &str,
+    len: u64,
+    piece_len: u32,
+    trackers: Vec<Vec<String>>,
+) -> anyhow::Result<metainfo::Plan> {
     Ok(metainfo::Plan::new(CreateOptions {
-        name: NAME.to_owned(),
+        name: name.to_owned(),
         content: Content::Single { len },
         piece_len: Some(piece_len),
         pad: Pad::Never,
