@@ -218,13 +218,20 @@ impl Session {
         self.next_extent(id, table, skip, out)
     }
 
-    /// Whether buffers are left for a piece: in the node, and in this torrent's share of them.
+    /// Whether buffers are left for a piece: in the node, and in this torrent's share of them; and,
+    /// where others fetch the torrent too, whether what came is verified as fast as it comes. Nobody
+    /// is told of pieces that wait for that, and each would be asked of a seed by all.
     pub(super) fn has_budget(&self, id: TorrentId, piece: PieceIndex) -> bool {
         let size = u64::from(self.torrents[&id].metainfo.layout().piece_size(piece));
         let mine = self.torrents[&id].pieces.open_bytes();
         let all = self.loads.open_bytes();
         let budget = self.config.buffer_budget_bytes;
         let share = if self.loads.others_download(id) { budget / 2 } else { budget };
+        let torrent = &self.torrents[&id];
+        let backlog = self.config.verify_backlog_bytes.max(2 * size);
+        if torrent.pieces.verifying_bytes() > backlog && torrent.roster.has_partial() {
+            return false;
+        }
         // One piece is always allowed, whatever its size.
         all == 0 || (all + size <= budget && (mine == 0 || mine + size <= share))
     }

@@ -111,6 +111,7 @@ pub struct Pieces {
     pending: BTreeSet<Pending>,
     sequence: u64,
     open_bytes: u64,
+    verifying_bytes: u64,
     /// Open pieces that only one connection may fetch.
     exclusive: usize,
 }
@@ -128,6 +129,7 @@ impl Pieces {
             pending: BTreeSet::new(),
             sequence: 0,
             open_bytes: 0,
+            verifying_bytes: 0,
             exclusive: 0,
         }
     }
@@ -172,6 +174,12 @@ impl Pieces {
     #[must_use]
     pub fn open_bytes(&self) -> u64 {
         self.open_bytes
+    }
+
+    /// Bytes of pieces that came whole and are being verified or written.
+    #[must_use]
+    pub fn verifying_bytes(&self) -> u64 {
+        self.verifying_bytes
     }
 
     /// Whether only one connection may fetch any of the open pieces.
@@ -282,7 +290,11 @@ impl Pieces {
         self.exclusive += usize::from(only.is_some());
         let complete = extents.iter().all(|e| e.state == ExtentState::Received);
         self.open.insert(piece, Open { extents, only, len, sequence });
-        self.set(piece, if complete { Slot::Verifying } else { Slot::Open });
+        if complete {
+            self.verify(piece);
+        } else {
+            self.set(piece, Slot::Open);
+        }
         complete
     }
 
@@ -362,7 +374,7 @@ impl Pieces {
         let extents = &self.open[&piece].extents;
         let complete = extents.iter().all(|e| e.state == ExtentState::Received);
         if complete {
-            self.set(piece, Slot::Verifying);
+            self.verify(piece);
         }
         Some(Received { complete, loser })
     }
@@ -425,6 +437,9 @@ impl Pieces {
         assert_eq!(self.lacking, self.wanted.without(&self.have), "wanted pieces not had");
         let bytes = self.open.values().map(|open| u64::from(open.len)).sum::<u64>();
         assert_eq!(bytes, self.open_bytes, "bytes of open pieces");
+        let verifying = self.open.iter().filter(|(piece, _)| self.is_verifying(**piece));
+        let bytes = verifying.map(|(_, open)| u64::from(open.len)).sum::<u64>();
+        assert_eq!(bytes, self.verifying_bytes, "bytes of pieces being verified");
         let exclusive = self.open.values().filter(|open| open.only.is_some());
         assert_eq!(exclusive.count(), self.exclusive, "pieces for one connection alone");
         let missing = self.open.iter().flat_map(|(&piece, open)| {
@@ -477,9 +492,18 @@ impl Pieces {
         self.pending.insert(Pending { sequence, extent, piece });
     }
 
+    /// An open piece came whole.
+    fn verify(&mut self, piece: PieceIndex) {
+        self.set(piece, Slot::Verifying);
+        self.verifying_bytes += u64::from(self.open[&piece].len);
+    }
+
     fn drop_open(&mut self, piece: PieceIndex) -> Open {
         let open = self.open.remove(&piece).expect("the slot says that it is open");
         self.open_bytes -= u64::from(open.len);
+        if self.slot(piece) == Slot::Verifying {
+            self.verifying_bytes -= u64::from(open.len);
+        }
         self.exclusive -= usize::from(open.only.is_some());
         for extent in 0..open.extents.len() as u32 {
             self.pending.remove(&Pending { sequence: open.sequence, extent, piece });

@@ -152,6 +152,12 @@ impl Roster {
         self.reporting.len() + self.silent.len()
     }
 
+    /// Whether a peer lacks a piece: others than this node download.
+    #[must_use]
+    pub fn has_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// The places of the peers that lack a piece.
     pub fn partial(&self) -> impl Iterator<Item = (ConnId, usize)> + '_ {
         self.partial.iter().map(|(&conn, &place)| (conn, place))

@@ -70,6 +70,29 @@ fn flash_crowd_completes_and_shares_the_load() {
 }
 
 #[test]
+fn with_other_leechers_no_more_is_begun_than_is_soon_verified() {
+    let most = |others: usize| {
+        let mut world = World::new(metainfo(64 * MIB, 512 * 1024));
+        world.verifying_takes = Duration::from_secs(30);
+        world.seed(host(100_000_000));
+        let (leech, _) = world.leech(host(100_000_000));
+        for _ in 0..others {
+            world.leech(host(100_000_000));
+        }
+        world.run(Duration::from_secs(10), |_| false);
+        let torrent = world.torrent(leech);
+        let state = |piece| world.session(leech).piece(torrent, PieceIndex(piece)).unwrap().0;
+        let waiting = (0..128).filter(|&piece| state(piece) == PieceState::Verifying);
+        waiting.count() as u64 * 512 * 1024
+    };
+    let config = Config::default();
+    assert_eq!(most(0), config.buffer_budget_bytes, "alone with a seed it takes what it can");
+    // What was under way already comes too.
+    let under_way = config.buffer_budget_bytes / 4;
+    assert!(most(1) <= config.verify_backlog_bytes + under_way, "{}", most(1));
+}
+
+#[test]
 fn same_seed_gives_the_same_run() {
     let run = || {
         let mut world = World::new(metainfo(8 * MIB, 256 * 1024));

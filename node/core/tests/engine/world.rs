@@ -118,6 +118,8 @@ pub(crate) struct World {
     registry: Registry,
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) tracker_down: bool,
+    /// From the last byte of a piece until it is verified and written.
+    pub(crate) verifying_takes: Duration,
     /// HTTP servers that have the torrent, by URL: nodes without a torrent, of which only the host
     /// matters.
     web_servers: BTreeMap<String, usize>,
@@ -230,6 +232,7 @@ impl World {
             registry: Registry::new(RegistryConfig::default(), 1),
             metainfo,
             tracker_down: false,
+            verifying_takes: Duration::from_millis(1),
             web_servers: BTreeMap::new(),
             web_fault: WebSeedFault { cause: "refused".to_owned(), retry: Retry::Later },
             terms: Terms { fast: true, extended: true },
@@ -826,7 +829,7 @@ impl World {
             true => PieceOutcome::Written { blocks: Vec::new() },
         };
         let event = Event::PieceVerified { torrent, piece, outcome };
-        self.later(Duration::from_millis(1), node, Happening::Fact(event));
+        self.later(self.verifying_takes, node, Happening::Fact(event));
     }
 }
 
