@@ -61,18 +61,34 @@ impl Store {
         info_hash: InfoHash,
         change: impl Fn(&mut TorrentRecord),
     ) -> Result<bool, StoreError> {
+        Ok(self.update_torrents(&[(info_hash, change)])? == 1)
+    }
+
+    /// Changes the records of these torrents in one transaction. Unknown torrents are passed over.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Store::torrents`].
+    pub fn update_torrents<C: Fn(&mut TorrentRecord)>(
+        &self,
+        changes: &[(InfoHash, C)],
+    ) -> Result<usize, StoreError> {
         self.write(|transaction| {
             let mut table = transaction.open_table(TORRENTS)?;
-            let Some(value) = table.get(&info_hash.0)?.map(|value| value.value().to_vec()) else {
-                return Ok(Ok(false));
-            };
-            let mut record = match self.parse("torrents", &info_hash, &value) {
-                Ok(record) => record,
-                Err(error) => return Ok(Err(error)),
-            };
-            change(&mut record);
-            table.insert(&info_hash.0, to_json(&record).as_slice())?;
-            Ok(Ok(true))
+            let mut changed = 0;
+            for (hash, change) in changes {
+                let Some(value) = table.get(&hash.0)?.map(|value| value.value().to_vec()) else {
+                    continue;
+                };
+                let mut record: TorrentRecord = match self.parse("torrents", hash, &value) {
+                    Ok(record) => record,
+                    Err(error) => return Ok(Err(error)),
+                };
+                change(&mut record);
+                table.insert(&hash.0, to_json(&record).as_slice())?;
+                changed += 1;
+            }
+            Ok(Ok(changed))
         })?
     }
 
@@ -82,21 +98,13 @@ impl Store {
     /// # Errors
     /// As [`Store::torrents`].
     pub fn save_totals(&self, totals: &[(InfoHash, u64, u64)]) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let mut table = transaction.open_table(TORRENTS)?;
-            for (hash, uploaded, downloaded) in totals {
-                let Some(value) = table.get(&hash.0)?.map(|value| value.value().to_vec()) else {
-                    continue;
-                };
-                let mut record: TorrentRecord = match self.parse("torrents", hash, &value) {
-                    Ok(record) => record,
-                    Err(error) => return Ok(Err(error)),
-                };
-                (record.uploaded_bytes, record.downloaded_bytes) = (*uploaded, *downloaded);
-                table.insert(&hash.0, to_json(&record).as_slice())?;
-            }
-            Ok(Ok(()))
-        })?
+        let changes = totals.iter().map(|&(hash, uploaded, downloaded)| {
+            let change = move |record: &mut TorrentRecord| {
+                (record.uploaded_bytes, record.downloaded_bytes) = (uploaded, downloaded);
+            };
+            (hash, change)
+        });
+        self.update_torrents(&changes.collect::<Vec<_>>()).map(drop)
     }
 
     /// The metainfo file of a torrent, `None` where there is none.

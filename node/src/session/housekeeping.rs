@@ -13,6 +13,7 @@ use shoal_core::{
 };
 
 use super::{
+    conducts::Conducts,
     inbox::{DiskNews, Input},
     opening::real_files,
     perform::guarded,
@@ -55,6 +56,8 @@ pub(super) struct Chores {
     look_from: Option<(TorrentId, usize)>,
     policy: Timestamp,
     leave: Timestamp,
+    /// What of torrents' conduct waits to be kept.
+    pub(super) conducts: Conducts,
     /// Torrents with chunk events to be told.
     pub(super) chunks: BTreeSet<TorrentId>,
     /// Torrents that left and whose data a disk job may still use; whether merged files go too.

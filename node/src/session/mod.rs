@@ -14,7 +14,7 @@
 //! | `fetching` | the buffers of pieces being fetched |
 //! | `disk_rooms`, `piece_work` | the disk threads, and their work on received pieces |
 //! | `checking` | checks of what is on the disk |
-//! | `notices` | what is told and kept of what changed |
+//! | `notices`, `conducts` | what is told and kept of what changed |
 //! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
 //! | `policy` | the policy in force |
 //! | `event_hub`, `job_watch` | who follows what |
@@ -24,6 +24,7 @@
 
 mod adding;
 mod checking;
+mod conducts;
 mod creation;
 mod disk_rooms;
 pub mod event_hub;

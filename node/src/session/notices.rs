@@ -149,11 +149,16 @@ impl Shell {
             return;
         }
         torrent.resume = resume;
-        let (store, hash) = (self.store.clone(), torrent.info_hash);
+        if !self.chores.conducts.note(torrent.info_hash, resume) {
+            return;
+        }
+        let (store, conducts) = (self.store.clone(), self.chores.conducts.clone());
         self.in_store(move || {
-            let kept = store.update_torrent(hash, |record| opening::remember(record, resume));
-            if let Err(error) = kept {
-                tracing::error!(torrent = %hash, %error, "the torrent's conduct was not kept");
+            let changes = conducts.take().into_iter().map(|(hash, resume)| {
+                (hash, move |record: &mut _| opening::remember(record, resume))
+            });
+            if let Err(error) = store.update_torrents(&changes.collect::<Vec<_>>()) {
+                tracing::error!(%error, "the conduct of torrents was not kept");
             }
         });
     }
