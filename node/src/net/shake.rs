@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use shoal_core::{
     ids::{ConnId, PeerId},
     session::{Event, fault::CloseCause},
@@ -198,6 +199,9 @@ async fn connect(
 ) -> Result<(TcpStream, PeerId, Terms), Refused> {
     let socket = socket_for(addr)?;
     if let Some(from) = source_addr(shared.local_addr.ip(), addr) {
+        // The port is chosen when it is known to whom: else each dial looks through the ports of all
+        // connections that ended within the last minute. Where the system has no such wish, it does.
+        let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
         socket.bind(SocketAddr::new(from, 0))?;
     }
     let mut stream = socket.connect(addr).await?;
