@@ -44,8 +44,6 @@ pub(super) struct Outcome {
 const PORT_MIN: u32 = 1024;
 /// The most peers of a torrent: each has a port of its own.
 pub(super) const PEERS_MAX: u32 = 60_000;
-/// The first address that peers name: they are distinct, and nobody's who runs this.
-const IP_MIN: u32 = u32::from_be_bytes([11, 0, 0, 0]);
 /// One peer in so many has everything.
 const SEED_EVERY: u32 = 4;
 /// Bytes of an announce over UDP (BEP 15).
@@ -110,7 +108,8 @@ impl Load {
         put(&announcer.left().to_be_bytes());
         put(&0_u64.to_be_bytes());
         put(&if begins { STARTED } else { 0 }.to_be_bytes());
-        put(&(IP_MIN + number).to_be_bytes());
+        // No address of its own: peers of a torrent differ in their ports, as over HTTP.
+        put(&0_u32.to_be_bytes());
         put(&number.to_be_bytes());
         put(&self.numwant.to_be_bytes());
         put(&announcer.port().to_be_bytes());
