@@ -1,4 +1,5 @@
-//! Verifications: what is found of pieces, in whatever order, and what is not looked at any more.
+//! Verifications: what is found of pieces, in whatever order, and what is not looked at any more; and
+//! the creations that the shell runs.
 
 use shoal_core::{
     config::Config,
@@ -7,6 +8,7 @@ use shoal_core::{
     session::{
         Event,
         command::{Command, CommandError, Done},
+        event::OutsideNews,
         notice::Notice,
     },
 };
@@ -78,4 +80,17 @@ fn a_cancelled_verification_ends_at_once_and_its_check_soon() {
     pieces.iter().for_each(|&piece| tell(&mut world, piece));
     assert_eq!(counts(&world, torrent), (PIECES as u32, 0));
     assert!(world.ask(0, Command::Verify(torrent)).is_ok());
+}
+
+#[test]
+fn a_creation_that_ended_well_has_all_of_its_bytes_done() {
+    let mut world = World::new(metainfo(MIB, 256 * 1024));
+    let node = world.bare(Host::default(), Config::default());
+    let begin = Command::BeginOutsideJob { name: "file1.webm".to_owned() };
+    let Ok(Done::Job { job, .. }) = world.ask(node, begin) else { panic!() };
+    let progress = OutsideNews::Progress { done_bytes: 3 * MIB, total_bytes: 4 * MIB };
+    world.fact(node, Event::OutsideJob { job, news: progress });
+    world.fact(node, Event::OutsideJob { job, news: OutsideNews::Ended(Ok(())) });
+    let view = world.session(node).job(job).unwrap();
+    assert_eq!((view.done_bytes, view.total_bytes), (4 * MIB, 4 * MIB));
 }

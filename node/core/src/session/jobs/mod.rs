@@ -135,7 +135,13 @@ impl Session {
                     state.bytes = (done_bytes, total_bytes);
                 }
             }
-            OutsideNews::Ended(Ok(())) => self.end_job(job, Ok(JobDone::default()), out),
+            OutsideNews::Ended(Ok(())) => {
+                // Progress is told now and then, not at the end.
+                if let Some(state) = self.jobs.get_mut(&job) {
+                    state.bytes.0 = state.bytes.1;
+                }
+                self.end_job(job, Ok(JobDone::default()), out);
+            }
             OutsideNews::Ended(Err(cause)) => {
                 self.end_job(job, Err(CommandError::Disk(cause)), out)
             }
