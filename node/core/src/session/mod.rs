@@ -4,11 +4,12 @@
 //! the single wake-up. Nothing here waits, reads a clock or touches payload. The state is here; the
 //! verbs are in the files beside: [`connect`] (who is connected), [`dial`] (whom we dial),
 //! [`exchange`] (what peers say), [`assign`], [`natively`], [`alone`] (pieces for one connection),
-//! [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and [`explain`] (why), [`inform`] (what
-//! a policy is told and advises), [`transfer`] (what became of it), [`choke`] (who is served),
-//! [`web_seeds`] (HTTP servers), [`metadata`] (who gets it), [`quest`] (magnet links), [`orders`]
-//! (commands), [`select`] (what is wanted), [`jobs`], [`announce`], [`gossip`] and [`local`] (sources
-//! of peers beside trackers), [`clockwork`] (timers), [`snapshot`] (views).
+//! [`consult`], [`blind`] and [`rescue`] (who fetches what), [`decisions`] and [`explain`] (why),
+//! [`inform`] (what a policy is told and advises), [`transfer`] (what became of it), [`disk`] (what else
+//! the disk says), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`metadata`] (who gets it),
+//! [`quest`] (magnet links), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
+//! [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers), [`clockwork`] (timers),
+//! [`snapshot`] (views).
 
 pub mod action;
 mod alone;
@@ -23,6 +24,7 @@ mod conns;
 mod consult;
 pub mod decisions;
 mod dial;
+mod disk;
 pub mod event;
 mod exchange;
 pub mod explain;
