@@ -338,7 +338,7 @@ impl Shell {
                 // What a crash loses of it is hashed again: no reason to sync early.
                 self.mark_uncommitted(torrent, 0);
                 for (piece, good) in results {
-                    self.feed(Event::PieceChecked { torrent, piece, good });
+                    self.take(Event::PieceChecked { torrent, piece, good });
                 }
             }
             DiskNews::FileChanged { torrent, file } => self.on_file_changed(torrent, file),

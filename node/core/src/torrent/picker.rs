@@ -210,9 +210,8 @@ impl Picker {
             let waiting = self.waiting.iter_ones().filter(|&piece| held(piece));
             return waiting.min_by_key(|&piece| self.key(piece));
         }
-        let walk = self.ranked.iter().take(WALK_MAX).map(|&(_, _, piece)| PieceIndex(piece));
-        let mut walk = walk.filter(|&piece| held(piece));
-        walk.next()
+        let mut walk = self.ranked.iter().take(WALK_MAX).map(|&(_, _, piece)| PieceIndex(piece));
+        walk.find(|&piece| held(piece))
     }
 
     /// A waiting piece that a peer has, the first from an index on, round the end.
