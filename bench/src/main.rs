@@ -19,6 +19,7 @@ mod site;
 mod source;
 mod space;
 mod stats;
+mod swarm;
 mod tracker;
 mod transfer;
 mod zones;

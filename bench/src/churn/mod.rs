@@ -6,6 +6,7 @@ mod schedule;
 
 use std::{
     collections::VecDeque,
+    ffi::OsString,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -24,13 +25,14 @@ use self::{
 };
 use crate::{
     Every,
-    answer::{address, last_document, number},
-    client::{Programs, Resident, seed, tracker::has_seeder},
+    answer::{last_document, number},
+    client::Programs,
     interrupt,
     machine::Machine,
-    process::{Member, answer_of, await_that, text_of},
+    process::{Member, answer_of, text_of},
     source::{self, NAME, Source},
     space,
+    swarm::{self, Swarm},
 };
 
 /// What it is told.
@@ -155,7 +157,8 @@ impl Bench<'_> {
         interrupt::check()?;
         let dir = tempfile::tempdir_in(self.work)?;
         let dir = dir.path();
-        let (mut tracker, mut seeder, torrent) = self.stage(dir)?;
+        let Swarm { mut tracker, mut seeder, torrent } =
+            Swarm::begin(&self.programs, &self.source, dir, self.timeout, &self.flags())?;
         let mut to_come = VecDeque::from(draw(Draw {
             count: self.args.leechers.into(),
             within: Duration::from_secs(self.args.within),
@@ -196,35 +199,10 @@ impl Bench<'_> {
         Ok(sample)
     }
 
-    /// A tracker, and a seeder that it knows; and the torrent.
-    fn stage(&self, dir: &Path) -> anyhow::Result<(Member, Member, PathBuf)> {
-        let within = self.timeout;
-        let ready_file = dir.join("tracker.ready");
-        let argv = self.programs.tracker(&dir.join("tracker"), &ready_file);
-        let mut tracker = Member::start("tracker", &argv, dir.join("tracker.log"))?;
-        let ready = await_that("its address", &mut tracker, within, || text_of(&ready_file))?;
-        let addr = address(&ready, "tracker_address")?;
-        let torrent = dir.join("payload.torrent");
-        let announce = format!("http://{addr}/announce");
-        let info_hash = self.source.torrent(&announce, &torrent)?.info_hash;
-        let more = seed(&self.source, &torrent);
-        let mut seeder = self.node(dir, "seeder", more.to_vec())?;
-        await_that("seeding", &mut seeder, within, || has_seeder(addr, info_hash.0).then_some(()))?;
-        Ok((tracker, seeder, torrent))
-    }
-
-    fn node(
-        &self,
-        dir: &Path,
-        name: &str,
-        more: Vec<std::ffi::OsString>,
-    ) -> anyhow::Result<Member> {
+    /// What every node is told.
+    fn flags(&self) -> Vec<OsString> {
         let limit = self.args.upload_limit.as_u64().to_string();
-        let more = [vec!["--upload-limit".into(), limit.into()], more].concat();
-        let (state_dir, ready_file) = (dir.join(name), dir.join(format!("{name}.ready")));
-        let resident = Resident { state_dir: &state_dir, ready_file: &ready_file, more };
-        let log = dir.join(format!("{name}.log"));
-        Member::start(name, &self.programs.resident(&resident), log)
+        vec!["--upload-limit".into(), limit.into()]
     }
 
     fn arrive(
@@ -236,12 +214,13 @@ impl Bench<'_> {
     ) -> anyhow::Result<Leecher> {
         let dir = dir.join(format!("leecher{number}"));
         fs::create_dir(&dir)?;
-        let mut more = vec!["--torrent".into(), torrent.into()];
+        let mut more = self.flags();
+        more.extend(["--torrent".into(), torrent.into()]);
         if let Some(policy) = &self.args.policy {
             more.extend(["--policy".into(), policy.into()]);
         }
         let came = Instant::now();
-        let node = self.node(&dir, "node", more)?;
+        let node = swarm::node(&self.programs, &dir, "node", more)?;
         Ok(Leecher { node, download: None, dir, came, leaves_at: arrival.leaves_at })
     }
 

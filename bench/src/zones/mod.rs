@@ -22,12 +22,13 @@ pub(crate) use self::report::Report;
 use self::report::{Sample, Setting};
 use crate::{
     answer::{address, number},
-    client::{Programs, Resident, seed, tracker::has_seeder},
+    client::Programs,
     interrupt,
     machine::Machine,
     process::{Member, await_that, document, text_of, wait_all},
     source::{self, NAME, Source},
     space,
+    swarm::{self, Swarm, ready_file},
 };
 
 /// What is to be measured.
@@ -154,7 +155,8 @@ impl Bench<'_> {
         let dir = tempfile::tempdir_in(self.work)?;
         let dir = dir.path();
         let within = self.plan.timeout;
-        let (mut tracker, mut seeder, torrent) = self.stage(dir)?;
+        let Swarm { mut tracker, mut seeder, torrent } =
+            Swarm::begin(&self.programs, &self.source, dir, within, &self.flags(Zone::A))?;
         let mut zones = BTreeMap::from([(peer_addr(dir, "seeder", &mut seeder, within)?, Zone::A)]);
         let mut leechers = self.leechers(dir, &torrent, turn)?;
         for (index, leecher) in leechers.iter_mut().enumerate() {
@@ -195,52 +197,24 @@ impl Bench<'_> {
         })
     }
 
-    /// A tracker, and a seeder that it knows; and the torrent.
-    fn stage(&self, dir: &Path) -> anyhow::Result<(Member, Member, PathBuf)> {
-        let within = self.plan.timeout;
-        let ready_file = dir.join("tracker.ready");
-        let argv = self.programs.tracker(&dir.join("tracker"), &ready_file);
-        let mut tracker = Member::start("tracker", &argv, dir.join("tracker.log"))?;
-        let ready = await_that("its address", &mut tracker, within, || text_of(&ready_file))?;
-        let addr = address(&ready, "tracker_address")?;
-        let torrent = dir.join("payload.torrent");
-        let announce = format!("http://{addr}/announce");
-        let info_hash = self.source.torrent(&announce, &torrent)?.info_hash;
-        let more = seed(&self.source, &torrent);
-        let mut seeder = self.node(dir, "seeder", Zone::A, more.to_vec())?;
-        await_that("seeding", &mut seeder, within, || has_seeder(addr, info_hash.0).then_some(()))?;
-        Ok((tracker, seeder, torrent))
-    }
-
     /// The others, which wait to be told to download.
     fn leechers(&self, dir: &Path, torrent: &Path, turn: Turn<'_>) -> anyhow::Result<Vec<Leecher>> {
         let nodes = self.plan.nodes;
         let zones = (1..nodes).map(|_| Zone::A).chain((0..nodes).map(|_| Zone::B));
         let leecher = |(index, zone): (usize, Zone)| {
             let name = format!("leecher{index}");
-            let more = [&["--torrent".into(), torrent.into()][..], &turn.flags(zone)].concat();
-            let node = self.node(dir, &name, zone, more)?;
+            let torrent = ["--torrent".into(), torrent.into()];
+            let more = [&self.flags(zone)[..], &torrent, &turn.flags(zone)].concat();
+            let node = swarm::node(&self.programs, dir, &name, more)?;
             Ok(Leecher { node, zone, state_dir: dir.join(name) })
         };
         zones.enumerate().map(leecher).collect()
     }
 
-    fn node(
-        &self,
-        dir: &Path,
-        name: &str,
-        zone: Zone,
-        more: Vec<OsString>,
-    ) -> anyhow::Result<Member> {
-        let mut flags: Vec<OsString> = vec!["--label".into(), format!("zone={zone}").into()];
-        flags.extend(["--upload-limit".into(), self.plan.upload_bps.to_string().into()]);
-        flags.extend(more);
-        let argv = self.programs.resident(&Resident {
-            state_dir: &dir.join(name),
-            ready_file: &ready_file(dir, name),
-            more: flags,
-        });
-        Member::start(name, &argv, dir.join(format!("{name}.log")))
+    /// What every node of a zone is told.
+    fn flags(&self, zone: Zone) -> Vec<OsString> {
+        let (zone, limit) = (format!("zone={zone}"), self.plan.upload_bps.to_string());
+        vec!["--label".into(), zone.into(), "--upload-limit".into(), limit.into()]
     }
 }
 
@@ -297,10 +271,6 @@ impl fmt::Display for Zone {
             Self::B => "b",
         })
     }
-}
-
-fn ready_file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.ready"))
 }
 
 /// Where a node listens for peers, once it serves.
