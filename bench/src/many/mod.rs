@@ -199,8 +199,7 @@ impl Bench<'_> {
         drop(member);
         let node = Node { bench: self, dir, name: "node" };
         let (mut member, first) = node.start(seeds(idle), tracker, idle)?;
-        // What it hears of the tracker it keeps a while later.
-        thread::sleep(SETTLE);
+        node.is_connected(&mut member)?;
         let start = Instant::now();
         // Killed before it kept what it was told it would not start as it is to.
         ensure!(member.stop_within(self.timeout), "the node did not end");
@@ -251,6 +250,19 @@ impl Node<'_> {
         let all = || (known(tracker, &hashes).ok()? >= count).then_some(());
         await_that("announcing its torrents", &mut member, within, all)?;
         Ok((member, Start { ready_s, known_s: start.elapsed().as_secs_f64() }))
+    }
+
+    /// Waits until it has taken the tracker's answers in: what it said until then survives its end.
+    fn is_connected(&self, member: &mut Member) -> anyhow::Result<()> {
+        let args = ["torrent", "list"];
+        let argv = self.bench.programs.command(&self.dir.join(self.name), args);
+        let log = || self.dir.join("list.log");
+        let all = || {
+            let list = answer_of("torrent list", &argv, log(), self.bench.timeout).ok()?;
+            let torrents = list["torrents"].as_array()?;
+            torrents.iter().all(|torrent| torrent["trackerConnected"] == true).then_some(())
+        };
+        await_that("its tracker's answers", member, self.bench.timeout, all)
     }
 
     /// Watches it while nobody wants anything.
