@@ -1,0 +1,8 @@
+//! A deterministic simulator of swarms: real sessions, real policies and the real tracker in a
+//! virtual world of links, disks and time. The same plan and seed give the same run on every
+//! machine.
+//!
+//! Never here: a clock, a file, a thread, or a rule of the engine.
+
+pub mod outcome;
+pub mod plan;
