@@ -1,5 +1,5 @@
-//! What comes of runs, for a person and for a program: [`Report`] has a table and a document,
-//! and says whether everything held. `stats` is a run in numbers, `summary` several of
+//! What comes of runs, for a person and for a program: [`Report`] has a table, a document and a
+//! picture, and says whether everything held. `stats` is a run in numbers, `summary` several of
 //! them, `expect` judges one by its plan, `compare` says where policies differ; `words` and
 //! `layout` make text of it. Pure: values and text come out. Never here: a clock, a file, a print.
 
@@ -14,8 +14,11 @@ mod json;
 mod layout;
 #[cfg(test)]
 mod made_up;
+mod picture;
 mod table;
 mod words;
+
+pub use picture::curves;
 
 use crate::{outcome::Outcome, plan::Plan};
 
@@ -97,6 +100,14 @@ impl<'a> Report<'a> {
         json::document(self)
     }
 
+    /// The completion curves of all policies, as [`curves`] draws them.
+    #[must_use]
+    pub fn picture(&self) -> String {
+        let policies: Vec<(&str, &[Outcome])> =
+            self.policies.iter().map(|it| (it.name.as_str(), it.outcomes.as_slice())).collect();
+        curves(&self.plan.name, &policies)
+    }
+
     /// The seeds of all runs, in order.
     fn seeds(&self) -> Vec<u64> {
         let outcomes = self.policies.iter().flat_map(|policy| &policy.outcomes);
@@ -164,7 +175,7 @@ mod tests {
         let made = || {
             let (plan, policies) = swarm(9);
             let report = Report::new(&plan, policies, |it| format!("again {}", it.seed));
-            (report.table(), report.json().to_string())
+            (report.table(), report.json().to_string(), report.picture())
         };
         assert_eq!(made(), made());
     }
