@@ -25,8 +25,10 @@ pub(crate) enum What {
     Fact(usize, u32, Box<Event>),
     /// A fact that a connection brings.
     Told(EndId, Box<Event>),
-    /// `have`, by far the most frequent message.
+    /// `have`, where it was held up.
     Have(EndId, PieceIndex),
+    /// A host hears the `have` messages of a turn.
+    Haves(usize),
     /// A handshake reaches the host that is dialled.
     Knock(EndId),
     /// The other end of a connection is gone.

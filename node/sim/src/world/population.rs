@@ -75,6 +75,7 @@ impl World {
             checks: Checks::new(&plan),
             unfinished: 0,
             absent: 0,
+            haves: Vec::new(),
             actions: Vec::new(),
             metainfo,
             plan,
@@ -114,6 +115,7 @@ impl World {
                 self.agenda.at(ORIGIN + until, What::Fault(index, Turn::Ends));
             }
         }
+        self.haves = vec![Default::default(); self.hosts.len()];
         self.agenda.at(ORIGIN + Duration::from_secs(1), What::Inspect);
     }
 
@@ -247,6 +249,7 @@ impl World {
             before: [uploaded_told, downloaded_told, wasted],
             told: [0, 0],
             unasked: 0,
+            able: None,
             moved: self.now,
         }
     }
