@@ -222,16 +222,16 @@ mod tests {
     #[test]
     fn headers_are_added_to_what_a_plan_says() {
         // 1514/1448 of TCP and below, 16 397/16 384 of the peer wire.
-        assert_eq!(wire_bps(1_000_000), 1_046_411);
+        assert_eq!(wire_bps(1_000_000), 1_046_410);
         assert_eq!(wire_bps(0), 0);
         assert_eq!(wire_bps(u64::MAX), u64::MAX);
     }
 
     #[test]
     fn a_bucket_holds_what_comes_at_once_and_its_queue_is_a_tenth_of_a_second() {
-        assert_eq!(bucket_of(500_000), [4_185_648, 131_072, 131_072]);
-        assert_eq!(bucket_of(4_000_000), [33_485_152, 131_072, 418_564]);
-        assert_eq!(bucket_of(40_000_000), [334_851_472, 334_851, 4_185_643]);
+        assert_eq!(bucket_of(500_000), [4_185_640, 131_072, 131_072]);
+        assert_eq!(bucket_of(4_000_000), [33_485_112, 131_072, 418_563]);
+        assert_eq!(bucket_of(40_000_000), [334_851_120, 334_851, 4_185_639]);
     }
 
     #[test]

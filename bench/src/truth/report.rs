@@ -51,6 +51,8 @@ struct Summary {
     across_copies: Spread,
     /// Bytes thrown away ÷ bytes of all copies.
     wasted_share: Spread,
+    /// How evenly leechers sent: Jain's index of their payload, 1 if all the same, 1/8 if one did all.
+    jain: Spread,
     /// Bytes on the wire ÷ payload, of what hosts sent.
     wire_ratio: Spread,
     /// Processor time of all programs ÷ that of all cores, from the first order to the last end.
@@ -126,6 +128,7 @@ impl Measured {
             seeder_copies: over(&|it| Some(it.hosts.first()?.uploaded_bytes as f64 / content))?,
             across_copies: over(&|it| Some(it.across_bytes as f64 / content))?,
             wasted_share: over(&|it| Some(wasted(it) as f64 / copies))?,
+            jain: over(&|it| jain(it.hosts.get(1..)?))?,
             wire_ratio: over(&|it| Some(wire(it)))?,
             cpu_share: over(&|it| Some(it.cpu_s / it.wall_s / cores))?,
             busy_share: over(&|it| Some(it.busy_share))?,
@@ -153,6 +156,7 @@ impl Measured {
             ("copies that the seeder sent", it.seeder_copies, 3),
             ("copies across zones", it.across_copies, 3),
             ("share thrown away", it.wasted_share, 4),
+            ("fairness of what leechers sent", it.jain, 3),
             ("on the wire / payload", it.wire_ratio, 4),
             ("CPU share of the nodes", it.cpu_share, 3),
             ("CPU share of the machine", it.busy_share, 3),
@@ -184,6 +188,14 @@ impl Report {
         writeln!(out, "each node on a host of its own; {congestion}, on {medium}; runs: {runs}")?;
         self.swarms.iter().try_for_each(|swarm| swarm.write_table(out))
     }
+}
+
+/// Jain's index: the square of the sum ÷ the sum of squares ÷ how many. None without a byte.
+fn jain(hosts: &[HostSample]) -> Option<f64> {
+    let sent = hosts.iter().map(|host| host.uploaded_bytes as f64);
+    let squares: f64 = sent.clone().map(|bytes| bytes * bytes).sum();
+    let sum: f64 = sent.sum();
+    (squares > 0.0).then(|| sum * sum / squares / hosts.len() as f64)
 }
 
 impl fmt::Display for Sample {
@@ -245,6 +257,7 @@ mod tests {
         check(summary.wasted_share, [1.0 / 128.0; 3]);
         check(summary.wire_ratio, [2.0; 3]);
         check(summary.busy_share, [0.25; 3]);
+        check(summary.jain, [1.0; 3]);
         let table = report.table();
         for line in table.lines() {
             assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
@@ -252,6 +265,16 @@ mod tests {
         for shown in ["20.00 (4.50-40.00)", "1.500 (1.500-1.500)", "    1.00    2.00    3.00"] {
             assert!(table.contains(shown), "{shown}: {table}");
         }
+    }
+
+    #[test]
+    fn fairness_falls_where_one_sends_for_all() {
+        let hosts = |sent: [u64; 4]| {
+            sent.map(|uploaded_bytes| HostSample { uploaded_bytes, ..HostSample::default() })
+        };
+        assert_eq!(jain(&hosts([7; 4])), Some(1.0));
+        assert_eq!(jain(&hosts([0, 9, 0, 0])), Some(0.25));
+        assert_eq!(jain(&hosts([0; 4])), None);
     }
 
     #[test]
