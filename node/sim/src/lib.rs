@@ -2,7 +2,14 @@
 //! virtual world of links, disks and time. The same plan and seed give the same run on every
 //! machine.
 //!
+//! [`plan::Plan`] → [`run::Run`] → [`outcome::Outcome`].
+//!
 //! Never here: a clock, a file, a thread, or a rule of the engine.
 
+mod checks;
 pub mod outcome;
 pub mod plan;
+pub mod policy;
+pub mod run;
+mod trace;
+mod world;

@@ -1,0 +1,112 @@
+//! The digest of everything that happened in a run: each fact that a session was handed, with its
+//! time and host. Two runs of one digest took the same way. Never here: what is kept of a run.
+
+use std::{fmt, hash::Hasher as _};
+
+use shoal_core::{ids::PieceIndex, session::Event, time::Timestamp, wire::Message};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+/// The digest so far.
+pub(crate) struct Trace {
+    hasher: SipHasher13,
+    facts: u64,
+    /// The last facts in words, where they are wanted.
+    tail: Option<Tail>,
+}
+
+/// The last facts of one host, or of all.
+struct Tail {
+    host: Option<usize>,
+    lines: std::collections::VecDeque<String>,
+}
+
+/// Facts that are kept in words.
+const TAIL_MAX: usize = 64;
+
+impl Trace {
+    pub(crate) fn new(words: Words) -> Self {
+        let tail = match words {
+            Words::None => None,
+            Words::Of(host) => Some(Tail { host, lines: std::collections::VecDeque::new() }),
+        };
+        Self { hasher: SipHasher13::new(), facts: 0, tail }
+    }
+
+    /// Takes note of a fact.
+    pub(crate) fn fact(&mut self, now: Timestamp, host: usize, event: &Event) {
+        self.facts += 1;
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.host.is_none_or(|h| h == host)) {
+            if tail.lines.len() >= TAIL_MAX {
+                tail.lines.pop_front();
+            }
+            tail.lines.push_back(format!("{:.6} s, host {host}: {event:?}", seconds(now)));
+        }
+        self.number(now.0);
+        self.number(host as u64);
+        // The frequent ones by their numbers, the others by their words.
+        match *event {
+            Event::Wake => self.number(1),
+            Event::MessageReceived { conn, message: Message::Have(PieceIndex(piece)) } => {
+                self.numbers([2, conn.0, u64::from(piece)]);
+            }
+            Event::LeaseProgress { conn, lease, bytes, latency_us } => {
+                self.numbers([3, conn.0, lease.0, u64::from(bytes), latency_us]);
+            }
+            Event::ExtentReceived { conn, lease } => self.numbers([4, conn.0, lease.0]),
+            Event::Uploaded { conn, bytes } => self.numbers([5, conn.0, bytes]),
+            ref other => {
+                self.number(6);
+                // A hasher takes everything.
+                let _ = fmt::write(&mut Words128(&mut self.hasher), format_args!("{other:?}"));
+            }
+        }
+    }
+
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        numbers.into_iter().for_each(|number| self.number(number));
+    }
+
+    /// The same bytes on every machine.
+    fn number(&mut self, number: u64) {
+        self.hasher.write(&number.to_le_bytes());
+    }
+
+    pub(crate) fn facts(&self) -> u64 {
+        self.facts
+    }
+
+    /// 32 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        hex::encode(self.hasher.finish128().as_bytes())
+    }
+
+    /// The last facts in words, oldest first.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        self.tail.iter().flat_map(|tail| tail.lines.iter().cloned()).collect()
+    }
+}
+
+/// Whose last facts are kept in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Words {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Those of one host, or of all.
+    Of(Option<usize>),
+}
+
+struct Words128<'a>(&'a mut SipHasher13);
+
+impl fmt::Write for Words128<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Virtual seconds.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn seconds(at: Timestamp) -> f64 {
+    at.0.saturating_sub(crate::world::ORIGIN.0) as f64 / 1e6
+}
