@@ -2,7 +2,7 @@
 //! virtual world of links, disks and time. The same plan and seed give the same run on every
 //! machine.
 //!
-//! [`plan::Plan`] → [`run::Run`] → [`outcome::Outcome`].
+//! [`plan::Plan`] → [`run::Run`] → [`outcome::Outcome`] → [`report::Report`].
 //!
 //! Never here: a clock, a file, a thread, or a rule of the engine.
 
@@ -10,6 +10,7 @@ mod checks;
 pub mod outcome;
 pub mod plan;
 pub mod policy;
+pub mod report;
 pub mod run;
 mod trace;
 mod world;

@@ -31,13 +31,15 @@ impl Session {
         if torrent.is_finished() {
             torrent.book.give_time(self.now + OFFER_AFTER);
         }
-        let torrent = &self.torrents[&id];
-        let left =
-            self.dials_left(id, torrent.peer_count(), self.config.connections_per_torrent_max);
-        for addr in torrent.book.due(self.now, left) {
+        let connections = torrent.peer_count();
+        let left = self.dials_left(id, connections, self.config.connections_per_torrent_max);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let due = torrent.book.due(self.now, left);
+        let next = torrent.book.next_due(self.now);
+        for addr in due {
             self.dial(id, addr, Origin::Dialled, None, out);
         }
-        if let Some(next) = self.torrents[&id].book.next_due(self.now) {
+        if let Some(next) = next {
             self.timers.set(Timer::Redial(id), next);
         }
     }

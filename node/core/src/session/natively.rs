@@ -158,28 +158,27 @@ impl Session {
         if torrent.roster.is_dry(returned) {
             return None;
         }
-        let held = |piece| self.holders(id, piece, askable).next().is_some();
+        // Whoever has no waiting piece is not asked for one after the other: in a crowd that waits
+        // for what a few busy peers have, that is nearly everybody, at each `have`.
+        let open = self.torrents[&id].roster.open();
+        let (open, let_be): (Vec<_>, Vec<_>) = open.partition(|row| self.now_askable(row, askable));
+        let roster = &self.torrents[&id].roster;
+        let fertile = open.into_iter().filter(|row| !roster.is_barren(row, returned));
+        let fertile = fertile.collect::<Vec<_>>();
+        let held = |piece| fertile.iter().any(|row| self.holds(row, piece));
         if let Some(piece) = self.torrents[&id].picker.first_held(held) {
             return Some(piece);
         }
         let from = self.rng.below(self.torrents[&id].metainfo.piece_count() as usize);
-        let open = self.torrents[&id].roster.open().collect::<Vec<_>>();
-        let mut all = true;
-        for row in open {
-            if !self.now_askable(&row, askable) {
-                all = false;
-                continue;
-            }
+        for row in fertile {
             let (torrent, conn) = (self.torrents.get_mut(&id)?, self.conns.at(row.place)?);
-            if !torrent.roster.is_barren(&row, returned) {
-                let found = torrent.picker.any_of(&conn.have, from);
-                if found.is_some() {
-                    return found;
-                }
-                torrent.roster.is_barren_since(&row, returned);
+            let found = torrent.picker.any_of(&conn.have, from);
+            if found.is_some() {
+                return found;
             }
+            torrent.roster.is_barren_since(&row, returned);
         }
-        if all {
+        if let_be.is_empty() {
             self.torrents.get_mut(&id)?.roster.is_dry_since(returned);
         }
         None

@@ -122,6 +122,7 @@ impl Session {
         for torrent in self.torrents.values() {
             torrent.pieces.check_invariants();
             torrent.roster.check_invariants();
+            torrent.book.check_invariants();
             for conn in &torrent.conns {
                 assert_eq!(self.conns[conn].torrent, torrent.id, "torrent of {conn:?}");
             }

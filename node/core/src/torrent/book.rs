@@ -2,7 +2,7 @@
 //! Never here: connections.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -51,9 +51,19 @@ struct Entry {
 }
 
 /// The known addresses of a torrent's peers: where they listen.
+///
+/// Invariants: `ready` and `waiting` hold exactly the free addresses, each in one of them, `ready`
+/// none whose time had not come when it was last looked at; `untouched` those that may be dialled
+/// from the beginning of time; `hopeful` counts the entries of which [`Entry::is_hopeful`] is true.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<SocketAddr, Entry>,
+    /// Who may be dialled, in the order in which it is done.
+    ready: BTreeSet<(u32, u8, SocketAddr)>,
+    /// Who may be dialled later, in order of time.
+    waiting: BTreeSet<(Timestamp, SocketAddr)>,
+    untouched: BTreeSet<SocketAddr>,
+    hopeful: usize,
     /// When the minute began in which hearsay is counted, and how much of it came.
     hearsay: (Timestamp, u32),
 }
@@ -98,9 +108,9 @@ impl Book {
     /// one not trusted more that fails. Hearsay has half of the book at most, and of that no host
     /// more than its share. Tells whether the address is news.
     pub fn learn(&mut self, addr: SocketAddr, source: Source, limit: usize) -> bool {
-        if let Some(known) = self.entries.get_mut(&addr) {
+        if let Some(&known) = self.entries.get(&addr) {
             if source.rank() < known.source.rank() {
-                known.source = source;
+                self.put(addr, Entry { source, ..known });
             }
             return false;
         }
@@ -111,7 +121,7 @@ impl Book {
             return false;
         }
         let standing = Standing::Free(Timestamp::default());
-        self.entries.insert(addr, Entry { standing, failures: 0, source });
+        self.put(addr, Entry { standing, failures: 0, source });
         true
     }
 
@@ -137,57 +147,54 @@ impl Book {
     pub fn forget_hearsay(&mut self, addr: SocketAddr, from: IpAddr) {
         let entry = self.entries.get(&addr);
         if entry.is_some_and(|e| e.source == Source::Pex(from) && e.is_free()) {
-            self.entries.remove(&addr);
+            self.remove(addr);
         }
     }
 
     /// Addresses to dial now, at most `count`, those with the fewest failures first, of these the
     /// most trusted.
     #[must_use]
-    pub fn due(&self, now: Timestamp, count: usize) -> Vec<SocketAddr> {
-        if count == 0 {
-            // A swarm that is full hears of a piece at every turn, and looks here.
-            return Vec::new();
+    pub fn due(&mut self, now: Timestamp, count: usize) -> Vec<SocketAddr> {
+        self.advance(now);
+        self.ready.iter().map(|&(.., addr)| addr).take(count).collect()
+    }
+
+    /// Whose time has come may be dialled.
+    fn advance(&mut self, now: Timestamp) {
+        while let Some(&(_, addr)) = self.waiting.first().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_first();
+            if let Some(entry) = self.entries.get(&addr) {
+                self.ready.insert(entry.turn(addr));
+            }
         }
-        let free = |e: &Entry| matches!(e.standing, Standing::Free(at) if at <= now);
-        let due = self.entries.iter().filter(|(_, entry)| free(entry));
-        let mut due = due.map(|(&addr, e)| (e.failures, e.source.rank(), addr)).collect::<Vec<_>>();
-        due.sort_unstable();
-        due.into_iter().map(|(.., addr)| addr).take(count).collect()
     }
 
     /// Addresses that nobody tried yet are due at `at`.
     pub fn give_time(&mut self, at: Timestamp) {
-        for entry in self.entries.values_mut() {
-            if entry.standing == Standing::Free(Timestamp::default()) {
-                entry.standing = Standing::Free(at);
-            }
+        for addr in std::mem::take(&mut self.untouched) {
+            self.stand(addr, Standing::Free(at));
         }
     }
 
     /// Whether a dial is under way or may still be made at once: somebody may yet turn up.
     #[must_use]
     pub fn has_untried(&self) -> bool {
-        let untried = |e: &Entry| match e.standing {
-            Standing::Free(_) => e.failures == 0,
-            Standing::Dialling(_) | Standing::HeldUp => true,
-            Standing::Connected(_) | Standing::Own => false,
-        };
-        self.entries.values().any(untried)
+        self.hopeful > 0
     }
 
     /// A dial began. An address that is not known is one of an operator.
     pub fn dialling(&mut self, addr: SocketAddr, conn: ConnId) {
         let standing = Standing::Dialling(conn);
-        let entry = Entry { standing, failures: 0, source: Source::Operator };
-        self.entries.entry(addr).or_insert(entry).standing = standing;
+        let new = Entry { standing, failures: 0, source: Source::Operator };
+        let entry = self.entries.get(&addr).copied().unwrap_or(new);
+        self.put(addr, Entry { standing, ..entry });
     }
 
     /// A connection stands to an address that was dialled.
     pub fn connected(&mut self, addr: SocketAddr, conn: ConnId) {
         let source = self.source(&addr).unwrap_or(Source::Operator);
         let standing = Standing::Connected(conn);
-        self.entries.insert(addr, Entry { standing, failures: 0, source });
+        self.put(addr, Entry { standing, failures: 0, source });
     }
 
     /// A peer that connected to us said where it listens: learnt as [`Self::learn`] does.
@@ -200,52 +207,51 @@ impl Book {
 
     /// A dial failed.
     pub fn dial_failed(&mut self, addr: SocketAddr, conn: ConnId, now: Timestamp) {
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
-        if entry.standing == Standing::Dialling(conn) {
+        if self.dial_to(&addr) == Some(conn) {
             self.fail(addr, now);
         }
     }
 
     fn fail(&mut self, addr: SocketAddr, now: Timestamp) {
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        let Some(&entry) = self.entries.get(&addr) else { return };
         let wait = RETRY_FIRST.saturating_mul(1 << entry.failures.min(16)).min(RETRY_MAX);
-        entry.standing = Standing::Free(now + wait);
-        entry.failures += 1;
-        if entry.source.is_hearsay() && entry.failures >= HEARSAY_TRIES {
-            self.entries.remove(&addr);
+        let failures = entry.failures + 1;
+        if entry.source.is_hearsay() && failures >= HEARSAY_TRIES {
+            self.remove(addr);
+        } else {
+            self.put(addr, Entry { standing: Standing::Free(now + wait), failures, ..entry });
         }
     }
 
     /// A dial failed beside another one to the same address: what that means is still to be seen.
     pub fn hold_up(&mut self, addr: SocketAddr, conn: ConnId) {
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
-        if entry.standing == Standing::Dialling(conn) {
-            entry.standing = Standing::HeldUp;
+        if self.dial_to(&addr) == Some(conn) {
+            self.stand(addr, Standing::HeldUp);
         }
     }
 
     /// An address is held up no longer: it failed, or may be dialled at once.
     pub fn let_go(&mut self, addr: SocketAddr, failed: bool, now: Timestamp) {
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        let Some(entry) = self.entries.get(&addr) else { return };
         match (entry.standing == Standing::HeldUp, failed) {
             (true, true) => self.fail(addr, now),
-            (true, false) => entry.standing = Standing::Free(now),
+            (true, false) => self.stand(addr, Standing::Free(now)),
             (false, _) => {}
         }
     }
 
     /// A connection ended; `again` is when it may be dialled next.
     pub fn closed(&mut self, addr: SocketAddr, conn: ConnId, again: Timestamp) {
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
+        let Some(entry) = self.entries.get(&addr) else { return };
         if matches!(entry.standing, Standing::Connected(c) | Standing::Dialling(c) if c == conn) {
-            entry.standing = Standing::Free(again);
+            self.stand(addr, Standing::Free(again));
         }
     }
 
     /// The address turned out to be our own.
     pub fn is_ourselves(&mut self, addr: SocketAddr) {
         let source = self.source(&addr).unwrap_or(Source::Operator);
-        self.entries.insert(addr, Entry { standing: Standing::Own, failures: 0, source });
+        self.put(addr, Entry { standing: Standing::Own, failures: 0, source });
     }
 
     /// Whether the address is our own.
@@ -286,25 +292,17 @@ impl Book {
 
     /// The earliest time after `now` at which an address may be dialled again.
     #[must_use]
-    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let free = self.entries.values().filter_map(|entry| match entry.standing {
-            Standing::Free(at) if at > now => Some(at),
-            Standing::Free(_)
-            | Standing::Dialling(_)
-            | Standing::HeldUp
-            | Standing::Connected(_)
-            | Standing::Own => None,
-        });
-        free.min()
+    pub fn next_due(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.advance(now);
+        self.waiting.first().map(|&(at, _)| at)
     }
 
     /// Makes every address due at once, as after a pause.
     pub fn retry_all(&mut self) {
-        for entry in self.entries.values_mut() {
-            if entry.is_free() {
-                entry.standing = Standing::Free(Timestamp::default());
-                entry.failures = 0;
-            }
+        let free = self.entries.iter().filter(|(_, entry)| entry.is_free());
+        for (addr, entry) in free.map(|(&addr, &entry)| (addr, entry)).collect::<Vec<_>>() {
+            let standing = Standing::Free(Timestamp::default());
+            self.put(addr, Entry { standing, failures: 0, ..entry });
         }
     }
 
@@ -325,13 +323,77 @@ impl Book {
         let worst = self.entries.iter().filter(|(_, entry)| gives_way(entry));
         let worst = worst.max_by_key(|(_, entry)| (entry.source.rank(), entry.failures));
         let Some((&addr, _)) = worst else { return false };
-        self.entries.remove(&addr).is_some()
+        self.remove(addr);
+        true
+    }
+
+    /// Has an address that is known stand otherwise.
+    fn stand(&mut self, addr: SocketAddr, standing: Standing) {
+        if let Some(&entry) = self.entries.get(&addr) {
+            self.put(addr, Entry { standing, ..entry });
+        }
+    }
+
+    /// Enters an address, in place of what stood there: every change of an entry goes this way.
+    fn put(&mut self, addr: SocketAddr, entry: Entry) {
+        self.remove(addr);
+        if let Standing::Free(at) = entry.standing {
+            self.waiting.insert((at, addr));
+            if at == Timestamp::default() {
+                self.untouched.insert(addr);
+            }
+        }
+        self.hopeful += usize::from(entry.is_hopeful());
+        self.entries.insert(addr, entry);
+    }
+
+    fn remove(&mut self, addr: SocketAddr) {
+        let Some(entry) = self.entries.remove(&addr) else { return };
+        self.hopeful -= usize::from(entry.is_hopeful());
+        if let Standing::Free(at) = entry.standing {
+            self.waiting.remove(&(at, addr));
+            self.ready.remove(&entry.turn(addr));
+            self.untouched.remove(&addr);
+        }
+    }
+
+    /// Checks the invariants.
+    ///
+    /// # Panics
+    /// Where one is broken: our own mistake.
+    pub fn check_invariants(&self) {
+        let hopeful = self.entries.values().filter(|entry| entry.is_hopeful()).count();
+        assert_eq!(self.hopeful, hopeful, "addresses that may yet answer");
+        let mut free = 0;
+        for (&addr, entry) in &self.entries {
+            let Standing::Free(at) = entry.standing else { continue };
+            free += 1;
+            let waits = self.waiting.contains(&(at, addr));
+            assert_ne!(waits, self.ready.contains(&entry.turn(addr)), "{addr} in one of both");
+            let untouched = at == Timestamp::default();
+            assert_eq!(self.untouched.contains(&addr), untouched, "{addr} untouched");
+        }
+        assert_eq!(self.ready.len() + self.waiting.len(), free, "free addresses");
     }
 }
 
 impl Entry {
     fn is_free(&self) -> bool {
         matches!(self.standing, Standing::Free(_))
+    }
+
+    /// Whether somebody may yet turn up there: it was not tried in vain, or is being tried.
+    fn is_hopeful(&self) -> bool {
+        match self.standing {
+            Standing::Free(_) => self.failures == 0,
+            Standing::Dialling(_) | Standing::HeldUp => true,
+            Standing::Connected(_) | Standing::Own => false,
+        }
+    }
+
+    /// Where it stands among those that may be dialled.
+    fn turn(&self, addr: SocketAddr) -> (u32, u8, SocketAddr) {
+        (self.failures, self.source.rank(), addr)
     }
 }
 

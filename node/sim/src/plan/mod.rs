@@ -1,10 +1,26 @@
 //! What is simulated: a population, its links, what goes wrong, and what must hold. The types are
-//! here; `read` makes them of TOML, `value` reads its units, [`shipped`] lists the plans that come
-//! with shoal. Never here: how anything is simulated.
+//! here; `read` (with `read_class` and `read_fault`) makes them of TOML within [`limits`],
+//! `section` takes tables apart, `error` is what is wrong with one, `value` reads units, `small`
+//! shrinks a plan, [`shipped`] lists the plans that come with shoal. Never here: how anything is
+//! simulated.
+
+mod error;
+pub mod limits;
+mod read;
+mod read_class;
+mod read_fault;
+mod section;
+pub mod shipped;
+mod small;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::{sync::Arc, time::Duration};
 
 use shoal_core::config::Unchoke;
+
+pub use error::PlanError;
 
 /// A plan, checked: names that it uses are there, numbers are within bounds.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +78,8 @@ pub struct Class {
     pub zone: usize,
     /// Its link.
     pub link: Link,
-    /// The part of the pieces that it begins with, 0 to 1; 1 is a seed. Which ones is drawn for each.
+    /// The part of the pieces that it begins with, 0 to 1; 1 is a seed. Which ones is drawn for
+    /// each.
     pub has: f64,
     /// When its hosts come.
     pub arrival: Arrival,
@@ -87,7 +104,8 @@ pub struct Link {
     pub up_bps: u64,
     /// Payload that it can receive, bytes a second, shared by its connections.
     pub down_bps: u64,
-    /// From the host to the middle of its zone, one way: two hosts of a zone are twice as far apart.
+    /// From the host to the middle of its zone, one way: two hosts of a zone are twice as far
+    /// apart.
     pub latency: Duration,
     /// The most that is added to the way of a message, drawn for each.
     pub jitter: Duration,
@@ -204,7 +222,7 @@ pub struct Expect {
     pub waste_max: Option<f64>,
     /// Adversaries that are banned by at least one host, as a part of all, at least.
     pub banned_min: Option<f64>,
-    /// With slots: how much longer or shorter than the mean any peer may be unchoked by a seed, as a
-    /// part of the mean.
+    /// With slots: how much longer or shorter than the mean any peer may be unchoked by a seed, as
+    /// a part of the mean.
     pub unchoke_spread_max: Option<f64>,
 }

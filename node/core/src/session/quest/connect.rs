@@ -199,7 +199,10 @@ impl Session {
     pub(super) fn dial_sources(&mut self, id: TorrentId, out: &mut Vec<Action>) {
         let Some(quest) = self.quests.get(&id) else { return };
         let left = self.dials_left(id, quest.sources.len(), self.sources_max());
-        for addr in quest.book.due(self.now, left) {
+        let Some(quest) = self.quests.get_mut(&id) else { return };
+        let due = quest.book.due(self.now, left);
+        let next = quest.book.next_due(self.now);
+        for addr in due {
             let conn = ConnId(self.next_id());
             let Some(quest) = self.quests.get_mut(&id) else { return };
             if quest.banned.addrs.contains(&addr) {
@@ -213,7 +216,7 @@ impl Session {
             self.timers.set(Timer::Dial(conn), self.now + self.config.handshake_timeout * 2);
             out.push(Action::Dial { conn, torrent: id, info_hash, addr });
         }
-        if let Some(next) = self.quests.get(&id).and_then(|quest| quest.book.next_due(self.now)) {
+        if let Some(next) = next {
             self.timers.set(Timer::Redial(id), next);
         }
     }
