@@ -63,9 +63,10 @@ pub(crate) fn run(args: &TruthArgs) -> anyhow::Result<()> {
     let dir = args.dir.clone().unwrap_or_else(space::default_dir);
     let (machine, medium) = (Machine::here(), space::medium(&dir)?);
     let mut swarms = Vec::new();
-    for plan in names.iter().map(|name| name.plan()) {
-        let plan_name = plan.name;
-        swarms.push(measure(args, &programs, &dir, plan).context(plan_name)?);
+    for name in names {
+        let plan = name.plan()?;
+        let context = plan.name.clone();
+        swarms.push(measure(args, &programs, &dir, plan).context(context)?);
     }
     let setting = Setting { runs: args.runs, congestion: args.congestion.clone(), medium };
     let report = Report { machine, setting, swarms };

@@ -46,6 +46,8 @@ pub(crate) struct Passed {
 
 /// The link between the zones, at the first one and at the other.
 const ENDS: [&str; 2] = ["a-to-b", "b-to-a"];
+/// The rate of a link that the plan leaves without limit: more than any kernel carries here.
+const UNLIMITED_BPS: u64 = 1_000_000_000;
 /// The most that the kernel hands to a bucket at once, bytes: a bucket must hold it, or cuts it up.
 const SEGMENT_BYTES_MAX: u64 = 64 << 10;
 /// What waits for a bucket at most, as a part of a second of its rate: 1/10, one generous buffer.
@@ -79,7 +81,7 @@ impl Network {
         let network = Self {
             prefix: format!("{PREFIX}{}", process::id()),
             hosts: 1 + plan.leechers.len(),
-            has_zones: plan.between_bps.is_some(),
+            has_zones: plan.has_far,
             congestion: congestion.to_owned(),
         };
         let switch = network.switch();
@@ -88,13 +90,13 @@ impl Network {
             ip(&["-n", &switch, "link", "add", "name", bridge, "type", "bridge"])?;
             ip(&["-n", &switch, "link", "set", bridge, "up"])?;
         }
-        if let Some(between_bps) = plan.between_bps {
+        if plan.has_far {
             let ends = ["name", ENDS[0], "type", "veth", "peer", "name", ENDS[1]];
             ip(&[&["-n", &switch, "link", "add"][..], &ends].concat())?;
             for (end, zone) in ENDS.into_iter().zip([Zone::A, Zone::B]) {
                 let bridge = bridge(zone);
                 ip(&["-n", &switch, "link", "set", end, "master", bridge, "up"])?;
-                shape(&switch, end, between_bps)?;
+                shape(&switch, end, plan.between_bps.unwrap_or(UNLIMITED_BPS))?;
             }
         }
         network.join(Place::Tracker, Zone::A)?;

@@ -232,7 +232,7 @@ mod tests {
 
     fn report(samples: Vec<Sample>) -> Option<Report> {
         let way = Way { leecher: 1, planned_bps: 4_000_000, measured_bps: 3_990_000.0 };
-        let measured = Measured::new(Name::Crowd.plan(), way, samples)?;
+        let measured = Measured::new(Name::Crowd.plan().ok()?, way, samples)?;
         let setting = Setting { runs: 2, congestion: "cubic".to_owned(), medium: Medium::Tmpfs };
         Some(Report { machine: Machine::here(), setting, swarms: vec![measured] })
     }
