@@ -230,6 +230,13 @@ impl Pieces {
         self.pending.is_empty()
     }
 
+    /// Whether an extent of an open piece is fetched by nobody.
+    #[must_use]
+    pub fn has_pending(&self, piece: PieceIndex) -> bool {
+        let missing = |open: &Open| open.extents.iter().any(|e| e.state == ExtentState::Missing);
+        self.open.get(&piece).is_some_and(missing)
+    }
+
     /// The store has the piece.
     pub fn found(&mut self, piece: PieceIndex) {
         let from = self.slot(piece);

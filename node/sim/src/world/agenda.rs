@@ -50,12 +50,7 @@ pub(crate) enum What {
     /// A connection of a flapper breaks.
     Flap(EndId),
     /// A disk has hashed and written a piece, or refused.
-    Written {
-        host: usize,
-        life: u32,
-        piece: PieceIndex,
-        compare: bool,
-    },
+    Written { host: usize, life: u32, piece: PieceIndex, compare: bool },
     /// A fault of the plan begins, or is mended.
     Fault(usize, Turn),
     /// Connections that were cut for too long are given up.

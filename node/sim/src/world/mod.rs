@@ -248,9 +248,7 @@ impl World {
         let now = self.now;
         for host in 0..self.hosts.len() {
             self.count_decisions(host);
-            if self.checks.is_turn(now, host, self.hosts.len())
-                && self.hosts[host].node.is_some()
-            {
+            if self.checks.is_turn(now, host, self.hosts.len()) && self.hosts[host].node.is_some() {
                 let able = self.is_able(host);
                 self.checks.begin(host);
                 self.checks.whole(now, host, &self.hosts[host], able);

@@ -170,9 +170,8 @@ impl World {
         };
         self.command(host, Command::SetChooser(None, Some(chooser)));
         let (record, now) = (&self.hosts[host].record, self.now);
-        let (downloaded, uploaded) = self.hosts[host].node.as_ref().map_or((0, 0), |node| {
-            (node.before[1], node.before[0])
-        });
+        let (downloaded, uploaded) =
+            self.hosts[host].node.as_ref().map_or((0, 0), |node| (node.before[1], node.before[0]));
         let first = record.came == Some(now) && self.hosts[host].life == 0;
         let (have, unverified) = match first {
             true => (self.hosts[host].disk.holds.clone(), Vec::new()),
