@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(fetching.ended(LeaseId(1), buffer), 2 * BLOCK_LEN);
         let duplicate = fetching.grant(&lease(2, 0, true), &[]);
         assert_eq!(duplicate.filled_bytes(), 0, "a duplicate begins empty");
-        assert_eq!(fetching.ended(LeaseId(2), duplicate), 0, "nothing in it to be kept");
+        let held = fetching.ended(LeaseId(2), duplicate);
+        assert_eq!(held, 2 * BLOCK_LEN, "what the first left is still here");
         let next = fetching.grant(&lease(3, 0, false), &[]);
         assert_eq!(next.filled_bytes(), 2 * BLOCK_LEN);
         let other = fetching.grant(&lease(4, 1, false), &[]);
@@ -259,7 +260,7 @@ mod tests {
         let third = fetching.grant(&lease(3, 0, true), &pads(1));
         assert_eq!(fetching.ended(LeaseId(1), first), 2 * BLOCK_LEN);
         assert_eq!(fetching.ended(LeaseId(2), second), 3 * BLOCK_LEN);
-        assert_eq!(fetching.ended(LeaseId(3), third), 0);
+        assert_eq!(fetching.ended(LeaseId(3), third), 3 * BLOCK_LEN);
         assert_eq!(fetching.grant(&lease(4, 0, false), &[]).filled_bytes(), 3 * BLOCK_LEN);
     }
 
