@@ -178,12 +178,12 @@ fn a_plan_of_a_file_is_run_and_drawn_and_the_same_words_give_the_same_bytes() {
 #[test]
 fn policies_are_compared_with_nine_seeds_in_one_document() {
     let files = [("t.toml", TINY), ("near.lua", SCRIPT)];
-    let line = "t.toml --policy near.lua --set zone=b --compare fastest two_choices.lua -o json";
+    let line = "t.toml --policy near.lua --set zone=b --compare fastest random -o json";
     let (end, out, err, _) = run(line, &files);
     assert_eq!(end, End::Holds, "{err}");
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     let names = json["policies"].as_array().unwrap().iter().map(|it| it["policy"].clone());
-    let wanted = ["near.lua (zone=b)", "native:fastest", "two_choices.lua"];
+    let wanted = ["near.lua (zone=b)", "native:fastest", "native:random"];
     assert_eq!(names.collect::<Vec<_>>(), wanted);
     assert_eq!(json["seeds"].as_array().unwrap().len(), 9);
     let replay = "shoald sim t.toml --seed 1 --policy near.lua --set 'zone=b'";
