@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// A number as canonical proto JSON has it: those of 64 bits are texts.
@@ -13,6 +13,21 @@ use serde_json::Value;
 pub(crate) fn number(value: &Value) -> anyhow::Result<u64> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     number.with_context(|| format!("{value} is no number"))
+}
+
+/// Who served how many verified bytes of a download, from its last message.
+///
+/// # Errors
+/// It was not the last, or is not understood.
+pub(crate) fn served_by(message: &Value) -> anyhow::Result<Vec<(SocketAddr, u64)>> {
+    ensure!(message["complete"] == true, "the download is not complete: {message}");
+    let by = message["servedBy"].as_array().context("nobody served anything")?;
+    let served = |by: &Value| -> anyhow::Result<(SocketAddr, u64)> {
+        let ip = by["peer"]["ip"].as_str().context("a peer without an address")?;
+        let port = u16::try_from(number(&by["peer"]["port"])?)?;
+        Ok((SocketAddr::new(ip.parse()?, port), number(&by["bytes"])?))
+    };
+    by.iter().map(served).collect()
 }
 
 /// An address in the ready file of a node.

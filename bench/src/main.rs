@@ -22,6 +22,7 @@ mod stats;
 mod swarm;
 mod tracker;
 mod transfer;
+mod truth;
 mod zones;
 
 use std::{
@@ -72,6 +73,8 @@ enum Command {
     Many(many::ManyArgs),
     /// Count announces a second and bytes a peer of the tracker, beside aquatic's
     Tracker(tracker::TrackerArgs),
+    /// Time swarms on links that the kernel limits, which a simulator is to predict; takes root
+    Truth(truth::TruthArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
@@ -295,6 +298,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Churn(args) => churn::run(&args),
         Command::Many(args) => many::run(&args),
         Command::Tracker(args) => tracker::run(&args),
+        Command::Truth(args) => truth::run(&args),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)

@@ -38,7 +38,7 @@ pub(crate) struct Hosts {
 /// Where the kernel's names of network namespaces are kept.
 const NAMES: &str = "/run/netns";
 /// What our namespaces are called, before the id of the process that made them.
-const PREFIX: &str = "shoal-bench-";
+pub(crate) const PREFIX: &str = "shoal-bench-";
 /// The addresses of the sides: of the range for benchmarks (RFC 2544).
 const SENDER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const RECEIVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -107,7 +107,7 @@ impl Drop for Hosts {
 }
 
 /// Removes namespaces that a killed process left behind.
-fn sweep() {
+pub(crate) fn sweep() {
     for entry in fs::read_dir(NAMES).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
         if maker(&name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
@@ -121,17 +121,29 @@ fn maker(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
 }
 
-fn ip(args: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("ip").args(args).output();
-    let output = output.context("running ip: namespaces need iproute2")?;
+/// Runs `ip`.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn ip(args: &[&str]) -> anyhow::Result<()> {
+    run("ip", args).map(drop)
+}
+
+/// Runs a program of iproute2: what it wrote.
+///
+/// # Errors
+/// It is not there, or refuses: it takes root.
+pub(crate) fn run(program: &str, args: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let output = Command::new(program).args(args).output();
+    let output = output.with_context(|| format!("running {program}: namespaces need iproute2"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "ip {}: {}; network namespaces need root",
+        "{program} {}: {}; network namespaces need root",
         args.join(" "),
         error.trim_end()
     );
-    Ok(())
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

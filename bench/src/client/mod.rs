@@ -9,7 +9,7 @@ use std::{
     env,
     ffi::OsString,
     fmt,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -220,31 +220,61 @@ impl Programs {
 
     /// The floor's sender, which writes its address to `ready_file`.
     pub(crate) fn floor_sender(&self, source: &Source, ready_file: &Path) -> Vec<OsString> {
-        let ip = self.site.ip(Side::Sender).to_string();
-        let argv = argv(&self.bench, [&"floor-send" as &dyn Arg, &ip, &source.path(), &ready_file]);
+        let argv = self.floor_sender_at(self.site.ip(Side::Sender), source, ready_file);
         self.site.enter(Side::Sender, argv)
+    }
+
+    /// The same at an address of the caller's.
+    pub(crate) fn floor_sender_at(
+        &self,
+        ip: Ipv4Addr,
+        source: &Source,
+        ready_file: &Path,
+    ) -> Vec<OsString> {
+        let ip = ip.to_string();
+        argv(&self.bench, [&"floor-send" as &dyn Arg, &ip, &source.path(), &ready_file])
     }
 
     /// A receiver of the floor, into `dir`.
     pub(crate) fn floor_receiver(&self, source: &Source, addr: SocketAddr, dir: &Path) -> Start {
-        let (len, piece_len) = (source.len().to_string(), source.piece_len().to_string());
-        let copy = dir.join(NAME);
-        let argv = argv(
-            &self.bench,
-            [&"floor-receive" as &dyn Arg, &addr.to_string(), &copy, &len, &piece_len],
-        );
+        let argv = self.floor_receiver_of(source.len(), source.piece_len(), addr, dir);
         Start { argv: self.site.enter(Side::Receiver, argv), done: None }
+    }
+
+    /// The same of the first `len` bytes, wherever the caller has it run.
+    pub(crate) fn floor_receiver_of(
+        &self,
+        len: u64,
+        piece_len: u32,
+        addr: SocketAddr,
+        dir: &Path,
+    ) -> Vec<OsString> {
+        let (len, piece_len) = (len.to_string(), piece_len.to_string());
+        let copy = dir.join(NAME);
+        let addr = addr.to_string();
+        argv(&self.bench, [&"floor-receive" as &dyn Arg, &addr, &copy, &len, &piece_len])
     }
 
     /// A tracker, which writes its address to `ready_file`.
     pub(crate) fn tracker(&self, state_dir: &Path, ready_file: &Path) -> Vec<OsString> {
-        let listen = format!("{}:0", self.site.ip(Side::Sender));
+        let argv = self.tracker_at(self.site.ip(Side::Sender), state_dir, ready_file);
+        self.site.enter(Side::Sender, argv)
+    }
+
+    /// The same at an address of the caller's.
+    pub(crate) fn tracker_at(
+        &self,
+        ip: Ipv4Addr,
+        state_dir: &Path,
+        ready_file: &Path,
+    ) -> Vec<OsString> {
+        let listen = format!("{ip}:0");
         let mut argv = argv(
             &self.shoald,
             [&"tracker" as &dyn Arg, &"--listen", &listen, &"--ready-file", &ready_file],
         );
-        argv.extend(self.common(Side::Sender, state_dir));
-        self.site.enter(Side::Sender, argv)
+        argv.extend(common(ip, state_dir));
+        argv
     }
 
     /// A program that ends once the tracker knows a seeder of the torrent.
@@ -272,7 +302,7 @@ impl Programs {
                 let downloads = state_dir.join("downloads");
                 let [flag, seed] = seed(source, torrent);
                 let job = [&flag as &dyn Arg, &seed];
-                let argv = self.peer(Side::Sender, state_dir, &downloads, job);
+                let argv = self.peer(ip, state_dir, &downloads, job);
                 Start { argv, done: None }
             }
             Client::Aria2 => foreign.aria2()?,
@@ -300,7 +330,7 @@ impl Programs {
             Client::Shoal => {
                 let job: [&dyn Arg; 4] =
                     [&"--torrent", &torrent, &"--auto-download", &"--exit-when-complete"];
-                let mut argv = self.peer(Side::Receiver, state_dir, dir, job);
+                let mut argv = self.peer(ip, state_dir, dir, job);
                 if let Some(policy) = &self.policy {
                     argv.extend(["--policy".into(), policy.clone()]);
                 }
@@ -316,9 +346,14 @@ impl Programs {
 
     /// A peer that stays.
     pub(crate) fn resident(&self, node: &Resident<'_>) -> Vec<OsString> {
+        self.resident_at(self.site.ip(Side::Sender), node)
+    }
+
+    /// The same at an address of the caller's.
+    pub(crate) fn resident_at(&self, ip: Ipv4Addr, node: &Resident<'_>) -> Vec<OsString> {
         let downloads = node.state_dir.join("downloads");
         let ready: [&dyn Arg; 2] = [&"--ready-file", &node.ready_file];
-        let mut argv = self.peer(Side::Sender, node.state_dir, &downloads, ready);
+        let mut argv = self.peer(ip, node.state_dir, &downloads, ready);
         argv.extend(node.more.iter().cloned());
         argv
     }
@@ -344,25 +379,26 @@ impl Programs {
 
     fn peer<const N: usize>(
         &self,
-        side: Side,
+        ip: Ipv4Addr,
         state_dir: &Path,
         downloads: &Path,
         job: [&dyn Arg; N],
     ) -> Vec<OsString> {
-        let listen = format!("{}:0", self.site.ip(side));
+        let listen = format!("{ip}:0");
         let role: [&dyn Arg; 5] = [&"peer", &"--listen", &listen, &"--downloads", &downloads];
         let mut argv = argv(&self.shoald, role);
-        argv.extend(self.common(side, state_dir));
+        argv.extend(common(ip, state_dir));
         argv.extend(job.iter().map(|arg| arg.os()));
         argv
     }
+}
 
-    fn common(&self, side: Side, state_dir: &Path) -> Vec<OsString> {
-        let advertise = self.site.ip(side).to_string();
-        let mut common: Vec<OsString> = vec!["--state-dir".into(), state_dir.into()];
-        common.extend(["--advertise", &advertise, "--log", "warn"].map(OsString::from));
-        common
-    }
+/// What every node is told.
+fn common(ip: Ipv4Addr, state_dir: &Path) -> Vec<OsString> {
+    let advertise = ip.to_string();
+    let mut common: Vec<OsString> = vec!["--state-dir".into(), state_dir.into()];
+    common.extend(["--advertise", &advertise, "--log", "warn"].map(OsString::from));
+    common
 }
 
 /// What a peer is told to seed the source.

@@ -21,7 +21,7 @@ use serde_json::Value;
 pub(crate) use self::report::Report;
 use self::report::{Sample, Setting};
 use crate::{
-    answer::{address, number},
+    answer::{address, number, served_by},
     client::Programs,
     interrupt,
     machine::Machine,
@@ -235,19 +235,15 @@ impl Served {
     /// # Errors
     /// It was not the last, or names a peer that is none of ours.
     fn of(message: &Value, own: Zone, zones: &BTreeMap<SocketAddr, Zone>) -> anyhow::Result<Self> {
-        ensure!(message["complete"] == true, "the download is not complete: {message}");
-        let mut served = Self { wasted_bytes: number(&message["wastedBytes"])?, ..Self::default() };
-        for by in message["servedBy"].as_array().context("nobody served anything")? {
-            let ip = by["peer"]["ip"].as_str().context("a peer without an address")?;
-            let port = u16::try_from(number(&by["peer"]["port"])?)?;
-            let addr = SocketAddr::new(ip.parse()?, port);
+        let mut served = Self::default();
+        for (addr, bytes) in served_by(message)? {
             let zone = zones.get(&addr).with_context(|| format!("{addr} is none of ours"))?;
-            let bytes = number(&by["bytes"])?;
             match *zone == own {
                 true => served.near_bytes += bytes,
                 false => served.far_bytes += bytes,
             }
         }
+        served.wasted_bytes = number(&message["wastedBytes"])?;
         Ok(served)
     }
 }

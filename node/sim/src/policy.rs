@@ -3,10 +3,7 @@
 
 use shoal_core::policy::native::Native;
 use shoal_policy::{
-    budget::InstructionBudget,
-    failure::Diagnostics,
-    load::ScriptSource,
-    script::Script,
+    budget::InstructionBudget, failure::Diagnostics, load::ScriptSource, script::Script,
     sink::NoSink,
 };
 
@@ -49,7 +46,8 @@ impl Policy {
     /// Every name that [`Policy::find`] knows, for suggestions.
     pub fn names() -> impl Iterator<Item = String> {
         let natives = Native::ALL.iter().map(|native| native.name().to_owned());
-        natives.chain(shoal_policy::shipped::shipped().iter().map(|(name, _)| format!("{name}.lua")))
+        natives
+            .chain(shoal_policy::shipped::shipped().iter().map(|(name, _)| format!("{name}.lua")))
     }
 
     /// The policy as the hosts of a zone run it.

@@ -328,7 +328,15 @@ mod tests {
 
     fn shoal(n: u8, left: u64, have: Option<Vec<u8>>) -> ShoalPeer {
         let id = PeerId([n; 20]);
-        ShoalPeer { id, addr: addr(n), up: Some(1), down: None, left, have, labels: Labels::new() }
+        ShoalPeer {
+            id,
+            addr: addr(n),
+            up: Some(1),
+            down: None,
+            left,
+            have,
+            labels: std::sync::Arc::default(),
+        }
     }
 
     #[test]

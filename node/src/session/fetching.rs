@@ -95,30 +95,32 @@ impl Fetching {
         }
     }
 
-    /// Takes what a lease left. Returns the bytes that are kept of it, 0 where nothing is.
+    /// Takes what a lease left. Returns the bytes that are here of its extent, from whatever lease;
+    /// 0 where nothing is, or nothing is wanted.
     pub(super) fn ended(&mut self, lease: LeaseId, buffer: ExtentBuffer) -> u32 {
-        let granted = self.leases.remove(&lease).filter(|granted| !granted.stale);
-        let (Some(granted), filled @ 1..) = (granted, buffer.filled_bytes()) else {
+        let Some(granted) = self.leases.remove(&lease).filter(|granted| !granted.stale) else {
             self.pool.put(buffer);
             return 0;
         };
-        let key = granted.key();
-        match self.extents.remove(&key) {
-            Some(Kept::Partial(other)) if other.filled_bytes() < filled => {
-                self.pool.put(other);
-                self.extents.insert(key, Kept::Partial(buffer));
-                filled
-            }
-            Some(better) => {
+        let (key, filled) = (granted.key(), buffer.filled_bytes());
+        let kept = match self.extents.remove(&key) {
+            Some(better) if better.filled_bytes() >= filled => {
                 self.pool.put(buffer);
-                self.extents.insert(key, better);
-                0
+                better
             }
+            Some(Kept::Full(worse) | Kept::Partial(worse)) => {
+                self.pool.put(worse);
+                Kept::Partial(buffer)
+            }
+            None if filled > 0 => Kept::Partial(buffer),
             None => {
-                self.extents.insert(key, Kept::Partial(buffer));
-                filled
+                self.pool.put(buffer);
+                return 0;
             }
-        }
+        };
+        let held = kept.filled_bytes();
+        self.extents.insert(key, kept);
+        held
     }
 
     /// The filled extents of a piece, in order, to be verified: `extents` are its ranges, `pads` its
@@ -187,6 +189,11 @@ impl Kept {
         matches!(self, Self::Partial(_))
     }
 
+    fn filled_bytes(&self) -> u32 {
+        let (Self::Full(buffer) | Self::Partial(buffer)) = self;
+        buffer.filled_bytes()
+    }
+
     fn into_buffer(self) -> ExtentBuffer {
         match self {
             Self::Full(buffer) | Self::Partial(buffer) => buffer,
@@ -237,7 +244,8 @@ mod tests {
         assert_eq!(fetching.ended(LeaseId(1), buffer), 2 * BLOCK_LEN);
         let duplicate = fetching.grant(&lease(2, 0, true), &[]);
         assert_eq!(duplicate.filled_bytes(), 0, "a duplicate begins empty");
-        assert_eq!(fetching.ended(LeaseId(2), duplicate), 0, "nothing in it to be kept");
+        let held = fetching.ended(LeaseId(2), duplicate);
+        assert_eq!(held, 2 * BLOCK_LEN, "what the first left is still here");
         let next = fetching.grant(&lease(3, 0, false), &[]);
         assert_eq!(next.filled_bytes(), 2 * BLOCK_LEN);
         let other = fetching.grant(&lease(4, 1, false), &[]);
@@ -252,7 +260,7 @@ mod tests {
         let third = fetching.grant(&lease(3, 0, true), &pads(1));
         assert_eq!(fetching.ended(LeaseId(1), first), 2 * BLOCK_LEN);
         assert_eq!(fetching.ended(LeaseId(2), second), 3 * BLOCK_LEN);
-        assert_eq!(fetching.ended(LeaseId(3), third), 0);
+        assert_eq!(fetching.ended(LeaseId(3), third), 3 * BLOCK_LEN);
         assert_eq!(fetching.grant(&lease(4, 0, false), &[]).filled_bytes(), 3 * BLOCK_LEN);
     }
 

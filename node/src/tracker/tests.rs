@@ -106,7 +106,7 @@ async fn a_shoal_peer_finds_itself_and_the_others_in_the_peer_set() {
     let set = reply.shoal.unwrap().peers;
     assert_eq!(set.len(), 2);
     assert_eq!(
-        (set[0].id, &set[0].have, &set[0].labels),
+        (set[0].id, &set[0].have, &*set[0].labels),
         (ours.peer_id, &status.have, &status.labels)
     );
     assert_eq!((set[0].up, set[0].down, set[0].left), (Some(3), Some(4), 9));

@@ -113,13 +113,17 @@ impl Session {
             return;
         }
         self.dirty.insert(id);
-        match &result {
-            Ok(answer) => self.learn_peers(id, &url, answer, out),
-            Err(failure) => {
-                let cause = describe(failure);
-                notify(out, Notice::AnnounceFailed { torrent: id, url: url.clone(), cause });
+        let failed = match result {
+            Ok(answer) => {
+                self.learn_peers(id, &url, answer, out);
+                None
             }
-        }
+            Err(failure) => {
+                let cause = describe(&failure);
+                notify(out, Notice::AnnounceFailed { torrent: id, url: url.clone(), cause });
+                Some(failure)
+            }
+        };
         match outcome {
             Outcome::Stale => {}
             Outcome::GoesOn => {
@@ -131,7 +135,7 @@ impl Session {
             }
             Outcome::Settled(waiters) => self.announce_settled(id, &url, waiters, out),
             Outcome::Failed(waiters) => {
-                let Err(failure) = result else { return };
+                let Some(failure) = failed else { return };
                 self.announce_failed(id, &url, &failure, waiters, out);
             }
         }
@@ -142,7 +146,7 @@ impl Session {
         &mut self,
         id: TorrentId,
         url: &str,
-        answer: &AnnounceReply,
+        answer: AnnounceReply,
         out: &mut Vec<Action>,
     ) {
         let limit = self.config.peers_per_torrent_max;
@@ -162,8 +166,8 @@ impl Session {
             }
         }
         let mut set = PeerSetView {
-            plain: answer.peers.clone(),
-            shoal: answer.shoal.as_ref().map(|shoal| shoal.peers.clone()).unwrap_or_default(),
+            plain: answer.peers,
+            shoal: answer.shoal.map(|shoal| shoal.peers).unwrap_or_default(),
             url: Some(url.to_owned()),
             at: Some(self.now),
             seeders: answer.complete.unwrap_or(0),

@@ -322,16 +322,17 @@ impl Session {
             return;
         };
         let duplicate = torrent.pieces.lease(piece, extent, Holder { lease, conn });
+        let due = torrent.pieces.due(piece, extent, duplicate);
+        let range = torrent.metainfo.layout().extent_range(piece, extent);
+        let len = range.end - range.start;
         torrent.last_grant = self.now;
         torrent.blind.fed(conn, self.now);
         torrent.blame.contributes(piece, state.suspect());
-        let range = torrent.metainfo.layout().extent_range(piece, extent);
-        let len = range.end - range.start;
         if state.leases.is_empty() {
             state.last_progress = self.now;
         }
         state.leases.insert(lease);
-        state.outstanding += u64::from(len);
+        state.outstanding += u64::from(due);
         let request_len = if duplicate { BLOCK_LEN } else { state.request_len() };
         let requests_max = state.requests_max;
         self.leases.insert(
@@ -341,7 +342,7 @@ impl Session {
                 torrent: id,
                 piece,
                 extent,
-                len,
+                due,
                 received: 0,
                 granted: self.now,
                 revoked: false,

@@ -1,6 +1,6 @@
 //! Who is connected: handshakes of both directions, duplicates, limits, ends.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     Action, Dial, Serving, Session,
@@ -267,9 +267,10 @@ impl Session {
             state.report(up, peer.down.unwrap_or(0));
         }
         if state.labels.is_empty() && !peer.labels.is_empty() {
-            let mut labels = peer.labels.clone();
-            labels.remove(LABEL);
-            state.labels = std::sync::Arc::new(labels);
+            state.labels = Arc::clone(&peer.labels);
+            if state.labels.contains_key(LABEL) {
+                Arc::make_mut(&mut state.labels).remove(LABEL);
+            }
         }
     }
 

@@ -114,12 +114,31 @@ impl Session {
             return Err(InvalidMessage::PieceOutOfRange { index: piece.0, pieces }.into());
         }
         state.told_pieces = true;
-        if state.have.set(piece) {
+        let news = state.have.set(piece);
+        let lacking = news && torrent.pieces.lacking().get(piece);
+        if news {
             torrent.picker.add_piece(piece, &state.have);
-            state.interesting += u32::from(torrent.pieces.lacking().get(piece));
+            state.interesting += u32::from(lacking);
         }
-        self.pieces_changed(conn, out);
+        if self.part_if_nothing_to_do(conn, out) {
+            return Ok(());
+        }
+        if lacking {
+            self.update_interest(conn, out);
+            self.hunger_for(conn, piece);
+        }
         Ok(())
+    }
+
+    /// A peer has one more of the pieces that we lack: work may begin where that piece can be asked
+    /// for, and of this peer. Crowds tell of pieces all the time, and mostly of others.
+    fn hunger_for(&mut self, conn: ConnId, piece: PieceIndex) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let torrent = &self.torrents[&state.torrent];
+        let asked_for = torrent.picker.waiting().get(piece) || torrent.pieces.has_pending(piece);
+        if asked_for && !state.peer_choking && self.is_below_slots(conn) {
+            self.hungry.insert(state.torrent);
+        }
     }
 
     fn on_bitfield(

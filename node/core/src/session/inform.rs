@@ -151,7 +151,8 @@ impl Session {
         if !hooks.chunk_done || !self.conns.contains_key(&record.conn) {
             return;
         }
-        let (id, bytes) = (record.torrent, u64::from(record.len));
+        let id = record.torrent;
+        let bytes = u64::from(self.extent_len(id, record.piece, record.extent));
         let took = self.now.since(record.granted);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let chunk = self.told_chunk(id, record.piece, record.extent);

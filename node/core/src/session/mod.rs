@@ -124,7 +124,8 @@ struct LeaseRecord {
     torrent: TorrentId,
     piece: PieceIndex,
     extent: u32,
-    len: u32,
+    /// Bytes that are to come: the extent without padding, and without what an earlier lease left.
+    due: u32,
     received: u32,
     granted: Timestamp,
     revoked: bool,

@@ -107,7 +107,7 @@ impl Session {
     /// How long a holder still needs for a lease, at its rate.
     fn remaining_ms(&self, lease: LeaseId) -> u64 {
         let record = &self.leases[&lease];
-        let left = u64::from(record.len.saturating_sub(record.received));
+        let left = u64::from(record.due.saturating_sub(record.received));
         let bps = self.conns.get(&record.conn).map_or(0, |state| state.rate_in.bps());
         left * 1000 / bps.max(1)
     }

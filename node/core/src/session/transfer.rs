@@ -41,7 +41,7 @@ impl Session {
     /// Counts payload of a lease in everything that counts payload.
     fn count_received(&mut self, conn: ConnId, lease: LeaseId, bytes: u32) {
         let Some(record) = self.leases.get_mut(&lease) else { return };
-        let bytes = bytes.min(record.len - record.received);
+        let bytes = bytes.min(record.due - record.received);
         record.received += bytes;
         let bytes = u64::from(bytes);
         if let Some(torrent) = self.torrents.get_mut(&record.torrent) {
@@ -71,11 +71,10 @@ impl Session {
         lease: LeaseId,
         out: &mut Vec<Action>,
     ) {
-        let Some(rest) = self.leases.get(&lease).map(|record| record.len - record.received) else {
+        let Some(rest) = self.leases.get(&lease).map(|record| record.due - record.received) else {
             return;
         };
-        // What the last progress report did not cover yet; a buffer begun by another peer, or
-        // padding, makes it less than the rest, which evens out in the rates.
+        // What the last progress report did not cover yet.
         self.count_received(conn, lease, rest);
         self.tell_done(lease, out);
         let Some(record) = self.end_lease(lease) else { return };
@@ -86,7 +85,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.hungry.insert(id);
         let Some(received) = torrent.pieces.received(piece, record.extent, lease) else {
-            torrent.wasted += u64::from(record.len);
+            torrent.wasted += u64::from(record.due);
             return;
         };
         if received.complete {
@@ -119,12 +118,11 @@ impl Session {
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.hungry.insert(id);
-        let fetched = torrent.pieces.opened(piece).is_some();
-        if !fetched || !torrent.pieces.ended(piece, extent, lease, filled) {
-            torrent.wasted += u64::from(record.received);
-            return;
-        }
-        if filled == 0 {
+        let open = torrent.pieces.opened(piece);
+        let before = open.map(|open| open.extents[extent as usize].filled);
+        let free = before.is_some() && torrent.pieces.ended(piece, extent, lease, filled);
+        // What came is of use where it made more of the extent than there was.
+        if !free || before.is_none_or(|before| filled <= before) {
             torrent.wasted += u64::from(record.received);
         }
     }
@@ -156,7 +154,7 @@ impl Session {
         let record = self.leases.remove(&lease)?;
         if let Some(state) = self.conns.get_mut(&record.conn) {
             state.leases.remove(&lease);
-            let left = u64::from(record.len - record.received);
+            let left = u64::from(record.due - record.received);
             state.outstanding = state.outstanding.saturating_sub(left);
         }
         Some(record)

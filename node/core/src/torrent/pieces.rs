@@ -57,6 +57,8 @@ pub struct Extent {
     pub len: u32,
     /// Bytes that its buffer holds, padding included, as of the last ended lease.
     pub filled: u32,
+    /// Bytes of it that are never requested.
+    pub padding: u32,
     /// Where it stands.
     pub state: ExtentState,
     /// Who sent it, once it is received.
@@ -230,6 +232,21 @@ impl Pieces {
         self.pending.is_empty()
     }
 
+    /// Bytes of an extent of an open piece that are still to come, for a lease that begins with an
+    /// empty buffer, or with what earlier ones left.
+    #[must_use]
+    pub fn due(&self, piece: PieceIndex, extent: u32, anew: bool) -> u32 {
+        let extent = self.extent(piece, extent);
+        extent.len.saturating_sub(if anew { extent.padding } else { extent.filled })
+    }
+
+    /// Whether an extent of an open piece is fetched by nobody.
+    #[must_use]
+    pub fn has_pending(&self, piece: PieceIndex) -> bool {
+        let missing = |open: &Open| open.extents.iter().any(|e| e.state == ExtentState::Missing);
+        self.open.get(&piece).is_some_and(missing)
+    }
+
     /// The store has the piece.
     pub fn found(&mut self, piece: PieceIndex) {
         let from = self.slot(piece);
@@ -273,6 +290,7 @@ impl Pieces {
         let extents = plan.iter().map(|plan| Extent {
             len: plan.len,
             filled: plan.padding,
+            padding: plan.padding,
             state: match plan.padding == plan.len {
                 true => ExtentState::Received,
                 false => ExtentState::Missing,
@@ -354,7 +372,7 @@ impl Pieces {
             entry.state = ExtentState::Leased(rest, None);
             return false;
         }
-        entry.filled = filled.min(entry.len);
+        entry.filled = filled.max(entry.padding).min(entry.len);
         self.put_pending(piece, extent);
         true
     }

@@ -11,6 +11,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use crate::{
@@ -151,8 +152,8 @@ pub struct ShoalPeer {
     /// The bitfield of the pieces it has; `None` for seeds, for foreign peers, and where the reply
     /// had no room for it.
     pub have: Option<Vec<u8>>,
-    /// Its operator's labels.
-    pub labels: Labels,
+    /// Its operator's labels: shared, for a swarm has few that differ.
+    pub labels: Arc<Labels>,
 }
 
 /// A tracker's refusal: BEP 3's `failure reason`, with BEP 31's `retry in`.

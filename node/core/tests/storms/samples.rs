@@ -214,7 +214,7 @@ pub(crate) fn announce_replies() -> Vec<Vec<u8>> {
         down: None,
         left: 9,
         have: Some(vec![0x80; 10]),
-        labels: labels(),
+        labels: labels().into(),
     };
     let reply = AnnounceReply {
         min_interval_s: Some(60),

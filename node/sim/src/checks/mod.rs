@@ -265,7 +265,7 @@ impl Checks {
     }
 
     /// A host is looked at as a whole.
-    pub(crate) fn whole(&mut self, now: Timestamp, host: usize, it: &Host, able: bool) {
+    pub(crate) fn whole(&mut self, now: Timestamp, host: usize, it: &Host) {
         let Some(node) = &it.node else { return };
         node.session.check_invariants();
         self.count += 1;
@@ -290,8 +290,9 @@ impl Checks {
         self.that(now, host, Check::Buffers, bytes <= budget, || {
             format!("{bytes} bytes of buffers, and the budget is {budget}")
         });
-        let quiet = now.since(node.moved);
-        let stuck = able && it.record.complete.is_none() && quiet > STILL_MAX;
+        let able = node.able.unwrap_or(now);
+        let quiet = now.since(node.moved.max(able));
+        let stuck = it.record.complete.is_none() && quiet > STILL_MAX;
         self.that(now, host, Check::Progress, !stuck, || {
             format!("nothing came for {} s from a seed that serves it", quiet.as_secs())
         });

@@ -4,7 +4,7 @@
 use super::value;
 
 /// The shipped plans, name and text, in order of name.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 13] = [
     ("baseline", include_str!("../../plans/baseline.toml")),
     ("corrupters", include_str!("../../plans/corrupters.toml")),
     ("disk_full", include_str!("../../plans/disk_full.toml")),
@@ -14,6 +14,9 @@ const SHIPPED: [(&str, &str); 10] = [
     ("partition", include_str!("../../plans/partition.toml")),
     ("thousands", include_str!("../../plans/thousands.toml")),
     ("tracker_outage", include_str!("../../plans/tracker_outage.toml")),
+    ("truth_crowd", include_str!("../../plans/truth_crowd.toml")),
+    ("truth_ladder", include_str!("../../plans/truth_ladder.toml")),
+    ("truth_zones", include_str!("../../plans/truth_zones.toml")),
     ("two_zones", include_str!("../../plans/two_zones.toml")),
 ];
 

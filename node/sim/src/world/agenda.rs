@@ -25,8 +25,10 @@ pub(crate) enum What {
     Fact(usize, u32, Box<Event>),
     /// A fact that a connection brings.
     Told(EndId, Box<Event>),
-    /// `have`, by far the most frequent message.
+    /// `have`, where it was held up.
     Have(EndId, PieceIndex),
+    /// A host hears the `have` messages of a turn.
+    Haves(usize),
     /// A handshake reaches the host that is dialled.
     Knock(EndId),
     /// The other end of a connection is gone.
@@ -50,12 +52,7 @@ pub(crate) enum What {
     /// A connection of a flapper breaks.
     Flap(EndId),
     /// A disk has hashed and written a piece, or refused.
-    Written {
-        host: usize,
-        life: u32,
-        piece: PieceIndex,
-        compare: bool,
-    },
+    Written { host: usize, life: u32, piece: PieceIndex, compare: bool },
     /// A fault of the plan begins, or is mended.
     Fault(usize, Turn),
     /// Connections that were cut for too long are given up.

@@ -58,7 +58,13 @@ impl World {
         };
         self.fact(host, Event::PieceVerified { torrent, piece, outcome });
         let it = &self.hosts[host];
-        self.checks.after_verification(now, host, piece, it.disk.holds.get(piece), it.node.as_ref());
+        self.checks.after_verification(
+            now,
+            host,
+            piece,
+            it.disk.holds.get(piece),
+            it.node.as_ref(),
+        );
     }
 
     /// Pieces are read and hashed, one after the other.

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_core::{
-    config::Config,
-    session::fault::CloseCause,
-    time::Timestamp,
-};
+use shoal_core::{config::Config, session::fault::CloseCause, time::Timestamp};
 
 use super::{
     World,
@@ -114,9 +110,10 @@ impl World {
 
     /// Whether what is sent to an end does not get there.
     pub(super) fn is_cut_off(&self, id: EndId) -> bool {
-        !self.cuts.is_empty() && self.zones_of(id).is_some_and(|zones| {
-            self.cuts.iter().any(|cut| is_between(cut.zones, zones))
-        })
+        !self.cuts.is_empty()
+            && self
+                .zones_of(id)
+                .is_some_and(|zones| self.cuts.iter().any(|cut| is_between(cut.zones, zones)))
     }
 
     pub(super) fn hold(&mut self, id: EndId, what: What) {

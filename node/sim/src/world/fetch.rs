@@ -30,8 +30,10 @@ impl World {
         let open = |id: &EndId| self.links.get(*id).is_some_and(|end| end.phase == Phase::Open);
         let Some(id) = id.filter(open) else {
             self.checks.returned(host, &lease);
+            let kept = self.node(host).and_then(|n| n.buffers.get(&(lease.piece, lease.extent)));
+            let filled = kept.filter(|_| !lease.duplicate).map_or(0, |kept| kept.filled);
             let (lease, end) = (lease.id, LeaseEnd::Closing);
-            let event = Event::LeaseEnded { conn, lease, filled: 0, end };
+            let event = Event::LeaseEnded { conn, lease, filled, end };
             return self.later(host, Duration::ZERO, event);
         };
         let kept = match lease.duplicate {
@@ -89,16 +91,19 @@ impl World {
     }
 
     /// Keeps the whole blocks of an extent, unless more of it is here or its piece was dropped or
-    /// taken to be verified meanwhile; bytes that are kept.
+    /// taken to be verified meanwhile; bytes that are here of it then.
     fn keep(&mut self, host: usize, fetch: Fetch) -> u32 {
         let filled = fetch.filled - fetch.filled % BLOCK_LEN;
         let key = (fetch.lease.piece, fetch.lease.extent);
         let held = self.hosts[host].disk.holds.get(key.0);
         let Some(node) = self.node(host) else { return 0 };
         let late = held || fetch.stale || node.verifying.contains_key(&key.0);
-        let better = node.buffers.get(&key).is_some_and(|kept| kept.filled >= filled);
-        if filled == 0 || better || late {
+        if late {
             return 0;
+        }
+        let held = node.buffers.get(&key).map_or(0, |kept| kept.filled);
+        if held >= filled {
+            return held;
         }
         let mut blocks = fetch.blocks;
         // A torn block is not kept, nor what of a run lies in it.

@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) told: [u64; 2],
     /// Payload that came and that nobody had asked for, or no longer.
     pub(crate) unasked: u64,
+    /// Since when it could go on, as far as was seen.
+    pub(crate) able: Option<Timestamp>,
     /// When payload last came.
     pub(crate) moved: Timestamp,
 }

@@ -209,9 +209,8 @@ mod tests {
     #[test]
     fn an_end_of_a_connection_that_is_gone_is_not_the_one_in_its_place() {
         let mut links = Links::default();
-        let pair = |phase| {
-            [7, 8].map(|host| End::new(host, ConnId(host as u64), phase, Timestamp(0)))
-        };
+        let pair =
+            |phase| [7, 8].map(|host| End::new(host, ConnId(host as u64), phase, Timestamp(0)));
         let old = links.insert(pair(Phase::Open));
         assert_eq!(links.get(old.other()).unwrap().host, 8);
         links.get_mut(old).unwrap().phase = Phase::Gone;

@@ -30,7 +30,7 @@ mod wire;
 pub(crate) use close::since_origin;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -97,6 +97,8 @@ pub(crate) struct World {
     unfinished: usize,
     /// Hosts that have not come.
     absent: usize,
+    /// What each host is yet to hear of pieces, by turn.
+    haves: Vec<VecDeque<wire::Turn>>,
     /// Actions of the fact under way; kept for its memory.
     actions: Vec<Action>,
 }
@@ -168,6 +170,7 @@ impl World {
             }
             What::Told(end, event) => self.told(end, *event),
             What::Have(end, piece) => self.told_have(end, piece),
+            What::Haves(host) => self.hear(host),
             What::Knock(end) => self.knock(end),
             What::Hangup(end) => self.hung_up(end),
             What::Asked(end, request) => self.asked(end, *request),
@@ -190,21 +193,30 @@ impl World {
 
     /// Hands a session a fact and carries out what it says.
     pub(crate) fn fact(&mut self, host: usize, event: Event) {
+        self.facts(host, [event]);
+    }
+
+    /// Hands a session what came in one turn of it.
+    fn facts(&mut self, host: usize, events: impl IntoIterator<Item = Event>) {
         let Some(node) = &mut self.hosts[host].node else { return };
-        self.trace.fact(self.now, host, &event);
-        match event {
-            Event::LeaseProgress { bytes, .. } => node.told[1] += u64::from(bytes),
-            Event::Uploaded { bytes, .. } => node.told[0] += bytes,
-            Event::Wasted { bytes, .. } => node.unasked += bytes,
-            _ => {}
-        }
         self.checks.begin(host);
         let mut actions = std::mem::take(&mut self.actions);
-        node.session.handle(self.now, event, &mut actions);
+        for event in events {
+            self.trace.fact(self.now, host, &event);
+            match event {
+                Event::LeaseProgress { bytes, .. } => node.told[1] += u64::from(bytes),
+                Event::Uploaded { bytes, .. } => node.told[0] += bytes,
+                Event::Wasted { bytes, .. } => node.unasked += bytes,
+                _ => {}
+            }
+            node.session.take(self.now, event, &mut actions);
+        }
+        node.session.settle(self.now, &mut actions);
         for action in actions.drain(..) {
             self.act(host, action);
         }
         self.actions = actions;
+        self.check_slots(host);
         self.mind_deadline(host);
     }
 
@@ -248,12 +260,13 @@ impl World {
         let now = self.now;
         for host in 0..self.hosts.len() {
             self.count_decisions(host);
-            if self.checks.is_turn(now, host, self.hosts.len())
-                && self.hosts[host].node.is_some()
-            {
+            if self.checks.is_turn(now, host, self.hosts.len()) && self.hosts[host].node.is_some() {
                 let able = self.is_able(host);
+                if let Some(node) = self.node(host) {
+                    node.able = if able { node.able.or(Some(now)) } else { None };
+                }
                 self.checks.begin(host);
-                self.checks.whole(now, host, &self.hosts[host], able);
+                self.checks.whole(now, host, &self.hosts[host]);
             }
         }
         self.checks.end();

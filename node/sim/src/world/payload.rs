@@ -74,7 +74,8 @@ impl World {
             end.requests.pop_front();
         }
         if let Some(bps) = pace {
-            end.paced_until = now + Duration::from_micros(u64::from(bytes) * 1_000_000 / bps.max(1));
+            end.paced_until =
+                now + Duration::from_micros(u64::from(bytes) * 1_000_000 / bps.max(1));
         }
         if end.requests.is_empty() {
             end.queued = false;
@@ -155,7 +156,9 @@ impl World {
         self.set_out(packet);
         loop {
             let pipe = self.between.get_mut(&zones);
-            let Some(next) = pipe.and_then(|(pipe, _)| pipe.next_waiting(PACKET_LEN)) else { return };
+            let Some(next) = pipe.and_then(|(pipe, _)| pipe.next_waiting(PACKET_LEN)) else {
+                return;
+            };
             self.may_send(next);
         }
     }

@@ -32,9 +32,8 @@ impl Pipe {
     /// A pipe of this rate, `way` from those who send.
     pub(crate) fn new(bps: Option<u64>, way: Duration) -> Self {
         let held = |bps: u64| u128::from(bps) * (QUEUE + 2 * way).as_micros() / 1_000_000;
-        let pending_max = bps.map_or(u64::MAX, |bps| {
-            u64::try_from(held(bps)).unwrap_or(u64::MAX).max(QUEUE_MIN)
-        });
+        let pending_max =
+            bps.map_or(u64::MAX, |bps| u64::try_from(held(bps)).unwrap_or(u64::MAX).max(QUEUE_MIN));
         Self { bps, free: Timestamp(0), pending: 0, pending_max, waiting: VecDeque::new() }
     }
 

@@ -75,6 +75,7 @@ impl World {
             checks: Checks::new(&plan),
             unfinished: 0,
             absent: 0,
+            haves: Vec::new(),
             actions: Vec::new(),
             metainfo,
             plan,
@@ -114,6 +115,7 @@ impl World {
                 self.agenda.at(ORIGIN + until, What::Fault(index, Turn::Ends));
             }
         }
+        self.haves = vec![Default::default(); self.hosts.len()];
         self.agenda.at(ORIGIN + Duration::from_secs(1), What::Inspect);
     }
 
@@ -170,9 +172,8 @@ impl World {
         };
         self.command(host, Command::SetChooser(None, Some(chooser)));
         let (record, now) = (&self.hosts[host].record, self.now);
-        let (downloaded, uploaded) = self.hosts[host].node.as_ref().map_or((0, 0), |node| {
-            (node.before[1], node.before[0])
-        });
+        let (downloaded, uploaded) =
+            self.hosts[host].node.as_ref().map_or((0, 0), |node| (node.before[1], node.before[0]));
         let first = record.came == Some(now) && self.hosts[host].life == 0;
         let (have, unverified) = match first {
             true => (self.hosts[host].disk.holds.clone(), Vec::new()),
@@ -248,6 +249,7 @@ impl World {
             before: [uploaded_told, downloaded_told, wasted],
             told: [0, 0],
             unasked: 0,
+            able: None,
             moved: self.now,
         }
     }

@@ -24,6 +24,11 @@ use crate::checks::Check;
 
 /// What all hosts speak.
 const TERMS: Terms = Terms { fast: true, extended: true };
+/// What a host hears of pieces at one time: when, and which ends hear of which.
+pub(super) type Turn = (Timestamp, Vec<(EndId, PieceIndex)>);
+
+/// A turn of a host, microseconds.
+const TURN_US: u64 = 10_000;
 /// Where dials come from: no host listens there.
 const DIAL_PORT: u16 = 40_000;
 
@@ -131,7 +136,7 @@ impl World {
         });
         match message {
             Message::Have(piece) if self.says_have(host) => {
-                self.send_on(id, |other| What::Have(other, piece));
+                self.tell_have(id, piece);
             }
             message => {
                 let Some(message) = self.bend(host, message) else { return };
@@ -179,10 +184,10 @@ impl World {
         for request in dropped {
             self.send_on(id, |other| What::Rejected(other, request.lease));
         }
-        self.check_slots(host);
     }
 
-    fn check_slots(&mut self, host: usize) {
+    /// Looked at once what a session says is carried out: it unchokes one before it chokes another.
+    pub(super) fn check_slots(&mut self, host: usize) {
         let class = &self.plan.classes[self.hosts[host].class];
         let Unchoke::Slots(slots) = class.unchoke else { return };
         let Some(node) = &self.hosts[host].node else { return };
@@ -215,6 +220,44 @@ impl World {
             return self.set_up(host, id);
         }
         self.fact(host, event);
+    }
+
+    /// Tells of a piece: by far the most frequent message, and one that nothing waits for. A host
+    /// hears them once a turn, as a node does that takes what has come and then sees to it.
+    fn tell_have(&mut self, id: EndId, piece: PieceIndex) {
+        let Some(at) = self.arrival(id) else { return };
+        let Some(host) = self.links.get(id.other()).map(|other| other.host) else { return };
+        let turn = Timestamp(at.0.next_multiple_of(TURN_US));
+        let said = (id.other(), piece);
+        let turns = &mut self.haves[host];
+        match turns.iter_mut().find(|(at, _)| *at == turn) {
+            Some((_, of_turn)) => of_turn.push(said),
+            None => {
+                turns.push_back((turn, vec![said]));
+                self.agenda.at(turn, What::Haves(host));
+            }
+        }
+    }
+
+    /// A host hears the `have` messages of a turn.
+    pub(super) fn hear(&mut self, host: usize) {
+        let Some(place) = self.haves[host].iter().position(|(at, _)| *at == self.now) else {
+            return;
+        };
+        let Some((_, said)) = self.haves[host].remove(place) else { return };
+        let mut heard = Vec::with_capacity(said.len());
+        for (id, piece) in said {
+            let Some(end) = self.links.get(id).filter(|end| end.phase == Phase::Open) else {
+                continue;
+            };
+            let conn = end.conn;
+            if self.is_cut_off(id) {
+                self.hold(id, What::Have(id, piece));
+                continue;
+            }
+            heard.push(Event::MessageReceived { conn, message: Message::Have(piece) });
+        }
+        self.facts(host, heard);
     }
 
     pub(super) fn told_have(&mut self, id: EndId, piece: PieceIndex) {

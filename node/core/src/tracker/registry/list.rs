@@ -1,7 +1,10 @@
 //! Who is listed: an announce is checked, and puts its peer into the swarm or takes it out. Never
 //! here: what it is answered.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{
     Entered, LeaveReason, Registry, SwarmEvent, SwarmEventKind,
@@ -171,7 +174,7 @@ impl Registry {
         let is_bounded = labels::are_bounded(&status.labels);
         let labels =
             Some(&status.labels).filter(|labels| is_bounded && labels_bytes(labels) <= room);
-        let labels = labels.cloned().unwrap_or_default();
+        let labels = Arc::new(labels.cloned().unwrap_or_default());
         let room = room - labels_bytes(&labels);
         let have =
             status.have.as_deref().filter(|have| have.len() <= ANNOUNCE_HAVE_LEN_MAX.min(room));

@@ -1,7 +1,7 @@
 //! A peer in the 64 bytes that a foreign one takes beside its address; what few peers have is boxed.
 //! Never here: where it stands in its swarm.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::packed::{Secret, U48};
 use crate::{ids::PeerId, policy::Labels};
@@ -68,7 +68,7 @@ pub(super) struct Status {
     pub(super) have: Option<Box<[u8]>>,
     pub(super) up: u64,
     pub(super) down: u64,
-    pub(super) labels: Labels,
+    pub(super) labels: Arc<Labels>,
 }
 
 impl Peer {

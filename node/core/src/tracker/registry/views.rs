@@ -136,7 +136,7 @@ fn status(now: Timestamp, swarm: &Swarm, place: Place) -> PeerStatus {
         session_up: bytes.uploaded,
         session_down: bytes.downloaded,
         have_count: have.map(|have| have.iter().map(|byte| byte.count_ones()).sum()),
-        labels: shoal.map(|status| status.labels.clone()).unwrap_or_default(),
+        labels: shoal.map(|status| (*status.labels).clone()).unwrap_or_default(),
         joined: now.since(at_second(peer.joined)),
         age: now.since(at_second(peer.seen)),
     }

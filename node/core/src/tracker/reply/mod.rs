@@ -7,6 +7,7 @@ mod compact;
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 pub use self::compact::CompactPeers;
@@ -14,6 +15,7 @@ use crate::{
     bencode::{self, DecodeError, Dict, Item, Value, encode_bytes, encode_int},
     config::ANNOUNCE_HAVE_LEN_MAX,
     ids::PeerId,
+    policy::Labels,
     tracker::{
         announce::{
             AnnounceReply, AnnounceRequest, BYTES_MAX, Failure, INTERVAL_DEFAULT_S, PeerEntry,
@@ -319,16 +321,21 @@ fn read_shoal(shoal: &Dict<'_>) -> Option<ShoalReply> {
         return None;
     }
     let peers = shoal.get("peers").and_then(Value::as_list).unwrap_or_default().iter();
-    let peers = peers.filter_map(|peer| read_shoal_peer(peer.as_dict()?)).take(REPLY_PEERS_MAX);
-    Some(ShoalReply { peers: peers.collect() })
+    let mut last = Arc::default();
+    let peers = peers.filter_map(|peer| read_shoal_peer(peer.as_dict()?, &mut last));
+    Some(ShoalReply { peers: peers.take(REPLY_PEERS_MAX).collect() })
 }
 
-fn read_shoal_peer(peer: &Dict<'_>) -> Option<ShoalPeer> {
+/// A peer of the key `shoal`. `last` are the labels of the one before: equal ones are shared.
+fn read_shoal_peer(peer: &Dict<'_>, last: &mut Arc<Labels>) -> Option<ShoalPeer> {
     let number = |key| peer.get(key).and_then(Value::as_unsigned).filter(|&n| n <= BYTES_MAX);
     let have = peer.get("have").and_then(Value::as_bytes);
     let have = have.filter(|have| !have.is_empty() && have.len() <= ANNOUNCE_HAVE_LEN_MAX);
     let labels = peer.get("labels").and_then(Value::as_dict);
-    let labels = labels.and_then(|labels| labels::from_dict(labels).ok());
+    let labels = labels.and_then(|labels| labels::from_dict(labels).ok()).unwrap_or_default();
+    if labels != **last {
+        *last = Arc::new(labels);
+    }
     let id = peer.get("id")?.as_bytes()?;
     Some(ShoalPeer {
         id: PeerId(id.try_into().ok()?),
@@ -337,7 +344,7 @@ fn read_shoal_peer(peer: &Dict<'_>) -> Option<ShoalPeer> {
         down: number("down"),
         left: number("left")?,
         have: have.map(<[u8]>::to_vec),
-        labels: labels.unwrap_or_default(),
+        labels: Arc::clone(last),
     })
 }
 

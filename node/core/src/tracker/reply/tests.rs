@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{policy::Labels, tracker::registry::Answer};
+use crate::tracker::registry::Answer;
 
 fn peer(addr: &str, id: Option<u8>) -> PeerEntry {
     PeerEntry { addr: addr.parse().unwrap(), id: id.map(|id| PeerId([id; 20])) }
@@ -17,7 +17,7 @@ fn shoal_peer(id: u8, have_len: usize) -> ShoalPeer {
         down: None,
         left: 9,
         have: (have_len > 0).then(|| vec![id; have_len]),
-        labels: Labels::from([("zone".to_owned(), "a".to_owned())]),
+        labels: Arc::new(Labels::from([("zone".to_owned(), "a".to_owned())])),
     }
 }
 
@@ -183,7 +183,8 @@ fn bitfields_beyond_the_limit_of_the_extension_are_left_out() {
 #[test]
 fn peers_beyond_the_limit_of_the_extension_are_left_out() {
     let mut peer = shoal_peer(1, 0);
-    peer.labels = (0..16).map(|i| (format!("{i:064}"), "v".repeat(64))).collect();
+    let labels = (0..16).map(|i| (format!("{i:064}"), "v".repeat(64))).collect();
+    peer.labels = Arc::new(labels);
     let bytes = encode_shoal(&ShoalReply { peers: vec![peer; REPLY_PEERS_MAX] });
     assert!((SHOAL_LEN_MAX - 4096..=SHOAL_LEN_MAX).contains(&bytes.len()), "{}", bytes.len());
     assert!(bencode::decode(&bytes).is_ok());

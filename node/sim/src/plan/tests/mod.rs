@@ -191,7 +191,7 @@ fn each_conduct_arrival_stay_and_fault_has_its_words() {
 
 #[test]
 fn every_shipped_plan_reads_has_its_name_and_says_what_it_shows() {
-    assert_eq!(shipped::all().count(), 10);
+    assert_eq!(shipped::all().count(), 13);
     for (name, text) in shipped::all() {
         let plan = Plan::read(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(plan.name, name);
