@@ -17,7 +17,7 @@ pub struct Shown {
     pub done: usize,
     /// Runs there are.
     pub runs: usize,
-    /// The part of all that is done, by hosts that are complete; 0 to 1.
+    /// The part of all that is done, by what hosts have; 0 to 1.
     pub part: f64,
     /// Virtual time that passed, of all runs together.
     pub virtual_time: Duration,
@@ -49,7 +49,7 @@ impl Tally {
     /// A run came to its end, with so many facts, after so much virtual time.
     pub fn done(&mut self, run: usize, facts: u64, at: Duration) {
         if let Some(place) = self.runs.get_mut(run) {
-            *place = At::Done(Progress { at, facts, complete: (0, 0) });
+            *place = At::Done(Progress { at, facts, part: 1.0 });
         }
     }
 
@@ -68,8 +68,7 @@ impl Tally {
             let progress = match at {
                 At::Waiting => continue,
                 At::Running(progress) => {
-                    let (complete, hosts) = progress.complete;
-                    parts += complete as f64 / hosts.max(1) as f64;
+                    parts += progress.part;
                     progress
                 }
                 At::Done(progress) => {
@@ -107,10 +106,10 @@ mod tests {
     fn runs_are_added_up() {
         let mut tally = Tally::new(4);
         let at = |seconds| Duration::from_secs(seconds);
-        tally.note(1, Progress { at: at(3), facts: 50, complete: (1, 4) });
-        tally.note(0, Progress { at: at(2), facts: 10, complete: (1, 4) });
+        tally.note(1, Progress { at: at(3), facts: 50, part: 0.25 });
+        tally.note(0, Progress { at: at(2), facts: 10, part: 0.25 });
         tally.done(0, 100, at(10));
-        tally.note(9, Progress { at: at(2), facts: 10, complete: (1, 4) });
+        tally.note(9, Progress { at: at(2), facts: 10, part: 0.25 });
         let shown = tally.shown();
         assert_eq!((shown.done, shown.runs, shown.facts), (1, 4, 150));
         assert!((shown.part - 1.25 / 4.0).abs() < 1e-9);
