@@ -45,6 +45,8 @@ const HOST_CELLS: u64 = 256;
 const ROWS_MAX: u64 = 65_536;
 /// The longest name of a plan's file, bytes.
 const NAME_LEN_MAX: usize = 255;
+/// The longest parameters of a policy together, bytes: they are in its name.
+const PARAMS_LEN_MAX: usize = 4096;
 /// What a plan is called that nobody named.
 const PLAN_NAME: &str = "plan.toml";
 /// What names a native policy and nothing else.
@@ -233,6 +235,11 @@ fn entrants(policies: Vec<api::PolicySource>) -> Result<Vec<Entrant>, Refusal> {
 
 fn entrant(mut policy: api::PolicySource) -> Result<Entrant, Refusal> {
     use api::policy_source::Policy;
+    let len: usize = policy.params.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if len > PARAMS_LEN_MAX {
+        let fault = format!("{len} bytes of parameters, above {PARAMS_LEN_MAX}");
+        return Err(Refusal::field("policies.params", fault));
+    }
     if let Some(Policy::Name(name)) = &mut policy.policy
         && let Some(native) = name.strip_prefix(NATIVE)
         && native.parse::<Native>().is_ok()
@@ -406,6 +413,18 @@ mod tests {
         };
         assert!(rows(57).is_ok());
         assert_eq!(rows(58).unwrap_err().reason, Reason::PlanTooLarge);
+    }
+
+    #[test]
+    fn parameters_have_a_limit() {
+        let of = |len: usize| {
+            let mut asked = policies(&["zone_aware"]);
+            asked[0].params = [("zone".to_owned(), "b".repeat(len - "zone".len()))].into();
+            entrants(asked).map(|_| ()).map_err(|refusal| refusal.field.unwrap().0)
+        };
+        assert_eq!(of(PARAMS_LEN_MAX - 1), Ok(()));
+        assert_eq!(of(PARAMS_LEN_MAX), Ok(()));
+        assert_eq!(of(PARAMS_LEN_MAX + 1), Err("policies.params"));
     }
 
     #[test]
