@@ -2,7 +2,9 @@ use shoal_sim::{plan::*, policy::Policy, report::Report, run::*};
 use std::{sync::Arc, time::Instant};
 fn main() {
     let a: Vec<String> = std::env::args().collect();
-    let text = shipped::find(&a[1]).map(str::to_owned).unwrap_or_else(|| std::fs::read_to_string(&a[1]).unwrap());
+    let text = shipped::find(&a[1])
+        .map(str::to_owned)
+        .unwrap_or_else(|| std::fs::read_to_string(&a[1]).unwrap());
     let plan = Plan::read(&text).unwrap();
     let plan = Arc::new(if a[2] == "small" { plan.small() } else { plan });
     let (from, to): (u64, u64) = (a[3].parse().unwrap(), a[4].parse().unwrap());
@@ -13,11 +15,25 @@ fn main() {
     for seed in from..to {
         let t = Instant::now();
         let words = if host.is_some() { Words::Of(host) } else { Words::None };
-        let mut run = Run::new(&plan, &Options { seed, policy: policy.clone(), policy_name: name.clone(), words }, |_| None).unwrap();
+        let mut run = Run::new(
+            &plan,
+            &Options { seed, policy: policy.clone(), policy_name: name.clone(), words },
+            |_| None,
+        )
+        .unwrap();
         while run.advance(u32::MAX) {}
-        for l in run.tail() { println!("{}", l.chars().take(300).collect::<String>()); }
+        for l in run.tail() {
+            println!("{}", l.chars().take(300).collect::<String>());
+        }
         let o = run.outcome();
-        println!("seed {seed}: ended {:.1?} {} facts in {:.1?} {} {:?}", o.ended, o.facts, t.elapsed(), o.digest, o.violation);
+        println!(
+            "seed {seed}: ended {:.1?} {} facts in {:.1?} {} {:?}",
+            o.ended,
+            o.facts,
+            t.elapsed(),
+            o.digest,
+            o.violation
+        );
         outcomes.push(o);
     }
     println!("{}", Report::new(&plan, vec![(name, outcomes)], |_| "x".into()).table());

@@ -3,7 +3,12 @@
 
 use std::{fmt, hash::Hasher as _};
 
-use shoal_core::{ids::PieceIndex, session::{Event, event::PieceOutcome}, time::Timestamp, wire::Message};
+use shoal_core::{
+    ids::PieceIndex,
+    session::{Event, event::PieceOutcome},
+    time::Timestamp,
+    wire::Message,
+};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// The digest so far.
@@ -54,9 +59,9 @@ impl Trace {
             }
             Event::ExtentReceived { conn, lease } => self.numbers([4, conn.0, lease.0]),
             Event::Uploaded { conn, bytes } => self.numbers([5, conn.0, bytes]),
-            Event::PieceVerified { piece, outcome: PieceOutcome::Written { ref blocks }, .. }
-                if blocks.is_empty() =>
-            {
+            Event::PieceVerified {
+                piece, outcome: PieceOutcome::Written { ref blocks }, ..
+            } if blocks.is_empty() => {
                 self.numbers([6, u64::from(piece.0)]);
             }
             ref other => {

@@ -65,6 +65,8 @@ pub struct Between {
     pub rate_bps: Option<u64>,
     /// One way, beside what the hosts' own links have.
     pub latency: Duration,
+    /// What may wait before it, as the time it takes to pass.
+    pub queue: Duration,
 }
 
 /// Hosts that are alike.
@@ -109,6 +111,9 @@ pub struct Link {
     pub latency: Duration,
     /// The most that is added to the way of a message, drawn for each.
     pub jitter: Duration,
+    /// What may wait before the link in each direction, as the time it takes to pass: whatever is
+    /// sent by a host whose uplink is busy waits so long.
+    pub queue: Duration,
 }
 
 /// When the hosts of a class come.

@@ -33,11 +33,11 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "expect",
 ];
 /// The keys of `[link]`, which a class has too.
-pub(super) const LINK_KEYS: &[&str] = &["up", "down", "latency", "jitter"];
+pub(super) const LINK_KEYS: &[&str] = &["up", "down", "latency", "jitter", "queue"];
 /// The keys of `[[zone]]`.
 pub(super) const ZONE_KEYS: &[&str] = &["name"];
 /// The keys of `[[between]]`.
-pub(super) const BETWEEN_KEYS: &[&str] = &["zones", "rate", "latency"];
+pub(super) const BETWEEN_KEYS: &[&str] = &["zones", "rate", "latency", "queue"];
 /// The keys of `[tracker]`.
 pub(super) const TRACKER_KEYS: &[&str] = &["interval", "min_interval", "numwant", "round_trip"];
 /// The keys of `[expect]`.
@@ -54,12 +54,16 @@ pub(super) const EXPECT_KEYS: &[&str] = &[
 
 /// A run ends after an hour, where the plan does not say when.
 const LIMIT_DEFAULT: Duration = Duration::from_secs(3600);
+/// What waits before a busy link: between the few milliseconds of a managed queue and the tenth of a
+/// second and more of a plain one.
+const QUEUE_DEFAULT: Duration = Duration::from_millis(50);
 /// A link of a cloud's small machine: what it may send is the scarcer.
 const LINK_DEFAULT: Link = Link {
     up_bps: 20_000_000,
     down_bps: 100_000_000,
     latency: Duration::from_millis(1),
     jitter: Duration::from_micros(200),
+    queue: QUEUE_DEFAULT,
 };
 /// The tracker's own defaults, and the way to it within a data centre.
 const TRACKER_DEFAULT: Tracker = Tracker {
@@ -157,6 +161,7 @@ pub(super) fn link(section: &mut Section, default: Link) -> Result<Link, PlanErr
         down_bps: section.read("down", rate)?.unwrap_or(default.down_bps),
         latency: section.read("latency", latency)?.unwrap_or(default.latency),
         jitter: section.read("jitter", latency)?.unwrap_or(default.jitter),
+        queue: section.read("queue", latency)?.unwrap_or(default.queue),
     })
 }
 
@@ -206,11 +211,11 @@ fn between(top: &mut Section, zones: &[Zone]) -> Result<Vec<Between>, PlanError>
         if all.iter().any(|other| other.zones == pair) {
             return Err(field.bad("these two have a [[between]] already; write one for both ways"));
         }
-        let latency = section
-            .read("latency", |field| field.duration(Duration::ZERO..=LATENCY_MAX))?
-            .unwrap_or_default();
+        let time = |field: Field| field.duration(Duration::ZERO..=LATENCY_MAX);
+        let latency = section.read("latency", time)?.unwrap_or_default();
+        let queue = section.read("queue", time)?.unwrap_or(QUEUE_DEFAULT);
         let rate_bps = section.read("rate", |field| field.rate())?;
-        all.push(Between { zones: pair, rate_bps, latency });
+        all.push(Between { zones: pair, rate_bps, latency, queue });
     }
     Ok(all)
 }

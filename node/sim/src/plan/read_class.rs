@@ -27,6 +27,7 @@ pub(super) const CLASS_KEYS: &[&str] = &[
     "down",
     "latency",
     "jitter",
+    "queue",
     "has",
     "arrive",
     "stay",

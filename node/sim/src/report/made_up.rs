@@ -102,6 +102,7 @@ fn class(name: &str, count: u32, has: f64) -> Class {
             down_bps: MIB,
             latency: Duration::from_millis(10),
             jitter: Duration::ZERO,
+            queue: Duration::ZERO,
         },
         has,
         arrival: Arrival::At(Duration::ZERO),

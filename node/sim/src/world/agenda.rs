@@ -47,6 +47,8 @@ pub(crate) enum What {
     Reached(Packet),
     /// The receiver has read it.
     Arrived(Packet),
+    /// An end hears that so many bytes came.
+    Acked(EndId, u32),
     /// An end that sends slowly may send again.
     Paced(EndId),
     /// A connection of a flapper breaks.

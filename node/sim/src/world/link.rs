@@ -9,6 +9,8 @@ use shoal_core::{
     time::Timestamp,
 };
 
+use super::window::Window;
+
 /// One end of a connection, and which of the connections that had its place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct EndId {
@@ -48,6 +50,8 @@ pub(crate) struct End {
     pub(crate) requests: VecDeque<Request>,
     /// It waits for its turn at its host's uplink, or for room on the way.
     pub(crate) queued: bool,
+    /// What it may have on its way, and has.
+    pub(crate) window: Window,
     /// The bytes a second that its host allows it, and when it may send again.
     pub(crate) pace: Option<u64>,
     pub(crate) paced_until: Timestamp,
@@ -135,6 +139,7 @@ impl End {
             wanted: false,
             requests: VecDeque::new(),
             queued: false,
+            window: Window::default(),
             pace: None,
             paced_until: Timestamp(0),
             untold: 0,

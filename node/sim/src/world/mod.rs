@@ -6,7 +6,7 @@
 //! - `population`: who there is, when they come and go
 //! - `act`: carrying out what sessions say
 //! - `wire`: handshakes, messages, ends of connections
-//! - `fetch`: leases; `payload`: how their bytes travel; `disk`: how they are written
+//! - `fetch`: leases; `payload`, `window`: how their bytes travel; `disk`: how they are written
 //! - `conduct`: what adversaries do instead
 //! - `faults`: what goes wrong
 //! - `close`: what is told in the end
@@ -25,6 +25,7 @@ pub(crate) mod link;
 mod payload;
 mod pipe;
 mod population;
+mod window;
 mod wire;
 
 pub(crate) use close::since_origin;
@@ -180,6 +181,7 @@ impl World {
             What::Passed(packet) => self.passed(packet),
             What::Reached(packet) => self.reached(packet),
             What::Arrived(packet) => self.arrived(packet),
+            What::Acked(end, bytes) => self.acked(end, bytes),
             What::Paced(end) => self.may_send(end),
             What::Flap(end) => self.flap(end),
             What::Written { host, life, piece, compare } => {

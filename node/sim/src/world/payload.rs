@@ -62,12 +62,17 @@ impl World {
             None if self.hosts[host].noise > 0.0 => BLOCK_LEN,
             None => PACKET_LEN,
         };
-        let bytes = left.min(most);
+        let bytes = end.window.room(now, left.min(most));
+        if bytes == 0 {
+            end.window.blocked = true;
+            return None;
+        }
         if !self.has_room(host, to, id, bytes) {
             return None;
         }
         let noise = self.noise(host, piece);
         let end = self.links.get_mut(id)?;
+        end.window.send(now, bytes);
         let request = end.requests.front_mut()?;
         request.left -= bytes;
         if request.left == 0 {
@@ -173,7 +178,18 @@ impl World {
         self.agenda.at(at, What::Arrived(packet));
     }
 
+    /// An end hears that what it sent has come.
+    pub(super) fn acked(&mut self, id: EndId, bytes: u32) {
+        let Some(end) = self.links.get_mut(id) else { return };
+        end.window.acked(bytes);
+        if std::mem::take(&mut end.window.blocked) {
+            self.may_send(id);
+        }
+    }
+
     pub(super) fn arrived(&mut self, packet: Packet) {
+        let back = self.way_out(packet.to, packet.sender);
+        self.plan_for(back, What::Acked(packet.from, packet.bytes));
         let to = &mut self.hosts[packet.to];
         to.downlink.release(packet.bytes);
         to.record.downloaded += u64::from(packet.bytes);

@@ -8,9 +8,7 @@ use shoal_core::time::Timestamp;
 
 use super::link::EndId;
 
-/// How much may wait before a pipe, as the time it takes to pass: what a router's buffer holds.
-pub(crate) const QUEUE: Duration = Duration::from_millis(50);
-/// And at least so many bytes.
+/// What may wait before a pipe at the least, bytes.
 const QUEUE_MIN: u64 = 4 * 64 * 1024;
 
 /// A pipe through which packets pass one after the other.
@@ -29,9 +27,10 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// A pipe of this rate, `way` from those who send.
-    pub(crate) fn new(bps: Option<u64>, way: Duration) -> Self {
-        let held = |bps: u64| u128::from(bps) * (QUEUE + 2 * way).as_micros() / 1_000_000;
+    /// A pipe of this rate, `way` from those who send, before which packets of so long a time may
+    /// wait.
+    pub(crate) fn new(bps: Option<u64>, way: Duration, queue: Duration) -> Self {
+        let held = |bps: u64| u128::from(bps) * (queue + 2 * way).as_micros() / 1_000_000;
         let pending_max =
             bps.map_or(u64::MAX, |bps| u64::try_from(held(bps)).unwrap_or(u64::MAX).max(QUEUE_MIN));
         Self { bps, free: Timestamp(0), pending: 0, pending_max, waiting: VecDeque::new() }
@@ -81,18 +80,18 @@ mod tests {
 
     #[test]
     fn packets_pass_one_after_the_other_at_the_rate() {
-        let mut pipe = Pipe::new(Some(1_000_000), Duration::ZERO);
+        let mut pipe = Pipe::new(Some(1_000_000), Duration::ZERO, Duration::ZERO);
         let at = |ms: u64| Timestamp(ms * 1000);
         assert_eq!(pipe.enter(at(10), 50_000), at(60));
         assert_eq!(pipe.enter(at(20), 50_000), at(110), "after the first");
         assert_eq!(pipe.enter(at(500), 50_000), at(550), "it was free");
-        let mut open = Pipe::new(None, Duration::ZERO);
+        let mut open = Pipe::new(None, Duration::ZERO, Duration::ZERO);
         assert_eq!(open.enter(at(10), 50_000), at(10));
     }
 
     #[test]
     fn what_is_on_its_way_is_bounded_and_one_packet_always_may() {
-        let mut pipe = Pipe::new(Some(1000), Duration::ZERO);
+        let mut pipe = Pipe::new(Some(1000), Duration::ZERO, Duration::ZERO);
         assert!(pipe.has_room(u32::MAX));
         pipe.reserve(200_000);
         assert!(pipe.has_room(62_144) && !pipe.has_room(62_145));

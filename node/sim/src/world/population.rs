@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     checks::Checks,
-    plan::{Arrival, Class, Conduct, Plan, Stay},
+    plan::{Arrival, Between, Class, Conduct, Plan, Stay},
     policy::{self, Policy},
     trace::Trace,
 };
@@ -145,7 +145,10 @@ impl World {
             node: None,
             disk: Disk::new(of_class.disk_bps, share(pieces, of_class.has, drawn)),
             uplink: Uplink { bps: of_class.link.up_bps, busy: false, ring: Default::default() },
-            downlink: Pipe::new(Some(of_class.link.down_bps), of_class.link.latency),
+            downlink: {
+                let link = of_class.link;
+                Pipe::new(Some(link.down_bps), link.latency, link.queue)
+            },
             noise,
             was_broken: false,
             record: Record::default(),
@@ -371,7 +374,8 @@ fn between(plan: &Plan) -> BTreeMap<(usize, usize), (Pipe, Duration)> {
         [(a, b), (b, a)].map(|zones| (zones, between))
     });
     both.map(|(zones, between)| {
-        (zones, (Pipe::new(between.rate_bps, between.latency), between.latency))
+        let Between { rate_bps, latency, queue, .. } = *between;
+        (zones, (Pipe::new(rate_bps, latency, queue), latency))
     })
     .collect()
 }

@@ -45,10 +45,19 @@ impl World {
         still + between + Duration::from_micros(extra as u64)
     }
 
+    /// As [`Self::way`], for what waits with the payload of its host: a message, or the word that
+    /// payload came.
+    pub(super) fn way_out(&mut self, from: usize, to: usize) -> Duration {
+        let uplink = &self.hosts[from].uplink;
+        let busy = uplink.busy && !uplink.ring.is_empty();
+        let queue = self.plan.classes[self.hosts[from].class].link.queue;
+        self.way(from, to) + if busy { queue } else { Duration::ZERO }
+    }
+
     /// When a message that an end sends now arrives: not before the one before it.
     fn arrival(&mut self, from: EndId) -> Option<Timestamp> {
         let (a, b) = (self.links.get(from)?.host, self.links.get(from.other())?.host);
-        let at = self.now + self.way(a, b);
+        let at = self.now + self.way_out(a, b);
         let end = self.links.get_mut(from)?;
         end.last_arrival = end.last_arrival.max(at);
         Some(end.last_arrival)

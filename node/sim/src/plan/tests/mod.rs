@@ -94,6 +94,7 @@ fn a_short_plan_has_every_default() {
             down_bps: 100_000_000,
             latency: Duration::from_millis(1),
             jitter: Duration::from_micros(200),
+            queue: Duration::from_millis(50),
         },
         has: 1.0,
         arrival: Arrival::At(Duration::ZERO),
