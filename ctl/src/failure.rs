@@ -82,6 +82,11 @@ impl Failure {
         Self::local(Exit::Precondition, Code::FailedPrecondition, "TESTS_FAILED", message)
     }
 
+    /// A simulation came to its end, and something did not hold.
+    pub(crate) fn does_not_hold(message: impl Into<String>) -> Self {
+        Self::local(Exit::Precondition, Code::FailedPrecondition, "DOES_NOT_HOLD", message)
+    }
+
     /// A local file that is not there.
     pub(crate) fn no_file(message: impl Into<String>) -> Self {
         Self::local(Exit::NotFound, Code::NotFound, "LOCAL_FILE", message)
@@ -178,6 +183,11 @@ impl Failure {
                 .map(|violation| (violation.field.clone(), violation.description.clone()))
                 .collect(),
         }))
+    }
+
+    /// Whether this is the reason that programs compare.
+    pub(crate) fn is(&self, reason: &str) -> bool {
+        matches!(self, Self::Report(report) if report.reason == reason)
     }
 
     /// With a line that says what to do.

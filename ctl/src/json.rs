@@ -37,7 +37,7 @@ replies! {
     GetInfoResponse WatchEventsResponse ShutdownResponse
     ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse
     ListPoliciesResponse ExplainDecisionResponse WatchDecisionsResponse TestPolicyResponse
-    BenchPolicyResponse
+    BenchPolicyResponse SimulatePolicyResponse
 }
 
 /// How a document is laid out.

@@ -4,6 +4,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use shoal_sim::command::args::{self as sim, SimArgs};
 
 use crate::{
     config::{
@@ -35,6 +36,9 @@ enum Command {
     Peer(Box<PeerCommand>),
     /// Run a node with the roles of a file: a table [tracker], a table [peer], or both
     Run(RunCommand),
+    /// Simulate a swarm in virtual time, with the same engine and the same policies
+    #[command(after_help = sim::AFTER_HELP)]
+    Sim(Box<SimArgs>),
 }
 
 /// Share data among nodes on loopback, verify every copy, and say how it went.
@@ -111,6 +115,8 @@ pub enum Run {
     Node(Box<NodeConfig>),
     /// `shoald dev`.
     Dev(DevOptions),
+    /// `shoald sim`.
+    Sim(Box<SimArgs>),
     /// Print this on stdout and end well.
     Print(String),
 }
@@ -143,6 +149,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Run, 
         Command::Tracker(args) => args.run(env),
         Command::Peer(args) => args.run(env),
         Command::Run(args) => args.run(env),
+        Command::Sim(args) => Ok(Run::Sim(args)),
     }
 }
 

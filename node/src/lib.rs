@@ -14,5 +14,6 @@ pub mod node;
 pub mod policy_host;
 pub mod rpc;
 pub mod session;
+pub mod simulation;
 pub mod tracker;
 pub mod webseed;

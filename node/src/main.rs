@@ -14,6 +14,7 @@ use shoal_node::{
     dev,
     exit::Exit,
     node::Node,
+    simulation::terminal,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             let log = options.log.clone();
             with_runtime(&log, LogFormat::Text, develop(options))
         }
+        Ok(Run::Sim(args)) => terminal::run(&args),
     };
     exit.into()
 }

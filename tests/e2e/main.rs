@@ -20,6 +20,7 @@ mod python;
 mod resume;
 mod rules;
 mod selection;
+mod simulation;
 mod sources;
 mod strategist;
 mod udp_tracker;

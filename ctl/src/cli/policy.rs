@@ -54,6 +54,17 @@ pub enum PolicyCommand {
                       was none, else as for every command."
     )]
     Test(TestArgs),
+    /// Simulate a swarm with it on the node: hundreds of peers, virtual time, a report
+    #[command(
+        after_help = "Plans and policies that are files here are sent as they are; a plan's classes \
+                      may name what the node has. The node does this beside its work, one call at \
+                      a time, and gives it up with Ctrl-C. Large plans are for `shoald sim`, which \
+                      has the same words and lists the shipped plans (--list).\n\nWith -o json: \
+                      the report's own document, as `shoald sim -o json` prints it.\n\nExit code: \
+                      0 everything held, 7 a check was violated or what the plan expects was not \
+                      met, else as for every command."
+    )]
+    Sim(SimArgs),
     /// Measure what a decision costs, with 8, 50 and 200 candidates
     Bench(BenchArgs),
     /// List the policies there are
@@ -170,4 +181,33 @@ pub struct BenchArgs {
     /// Parameters.
     #[command(flatten)]
     pub params: Params,
+}
+
+/// Arguments of policy sim.
+#[derive(Args, Debug)]
+pub struct SimArgs {
+    /// A shipped plan, or a plan on this side: it ends in .toml or has a /
+    #[arg(value_name = "PLAN", default_value = "flash_crowd")]
+    pub plan: String,
+    /// The seed of everything that is drawn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many seeds, from --seed on, 1-64 [default: 1, or 9 where policies are compared]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub seeds: Option<u32>,
+    /// Policy of the classes that name none: a file on this side, or a name on the node
+    #[arg(long, value_name = "NAME|native:NAME|FILE.lua")]
+    pub policy: Option<String>,
+    /// Parameters of --policy.
+    #[command(flatten)]
+    pub params: Params,
+    /// Policies, each run with the same seeds and compared with the first (--policy, if it is there)
+    #[arg(long, value_name = "POLICY", num_args = 1..)]
+    pub compare: Vec<String>,
+    /// The plan with at most 40 hosts and 128 pieces: a run costs a second
+    #[arg(long)]
+    pub small: bool,
+    /// Draw the completion curves of all policies, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub picture: Option<PathBuf>,
 }

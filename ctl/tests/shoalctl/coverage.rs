@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 42] = [
+const METHODS: [(&str, &str); 43] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -50,6 +50,7 @@ const METHODS: [(&str, &str); 42] = [
     ("PolicyService.WatchDecisions", "policy trace"),
     ("PolicyService.TestPolicy", "policy test"),
     ("PolicyService.BenchPolicy", "policy bench"),
+    ("PolicyService.SimulatePolicy", "policy sim"),
 ];
 
 /// Commands that call no method of their own.

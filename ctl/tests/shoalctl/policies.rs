@@ -335,3 +335,57 @@ async fn a_written_policy_can_be_checked_and_tested_as_it_is() {
     assert_eq!(seen.len(), 2, "the folder holds one test, and its policy is no other");
     assert!(seen[1].contains("source_name: \"near.lua\""), "{}", seen[1]);
 }
+
+#[tokio::test]
+async fn a_simulation_is_asked_for_with_files_of_this_side_and_its_report_printed() {
+    let node = Node::start().await;
+    let dir = folder(&[("near.lua", "return 1"), ("mine.toml", "name = 'mine'")]);
+    let (near, mine) = (path(&dir, "near.lua"), path(&dir, "mine.toml"));
+    let ran = policy(&node, &["sim"]).await;
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, ""));
+    assert_eq!(ran.out, "flash_crowd\n  hosts\u{fffd}  121\n");
+    let seen = node.seen.last();
+    assert!(seen.contains("PlanName(\"flash_crowd\")") && seen.contains("seed: Some(1)"), "{seen}");
+    let words = ["sim", &mine, "--policy", &near, "--set", "zone=b", "--small", "--compare"];
+    let ran = policy(&node, &[&words[..], &["native:fastest", "random"]].concat()).await;
+    assert_eq!(ran.exit, Exit::Ok, "{ran:?}");
+    let seen = node.seen.last();
+    for part in [
+        "PlanToml(\"name = 'mine'\")",
+        "Source(\"return 1\")",
+        "{\"zone\": \"b\"}",
+        "Name(\"native:fastest\")",
+        "Name(\"random\")",
+        "small: true, picture: false",
+        &format!("plan_file: \"{mine}\""),
+    ] {
+        assert!(seen.contains(part), "{part} in {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_simulation_is_a_document_a_picture_and_an_exit_code() {
+    let node = Node::start().await;
+    let dir = folder(&[]);
+    let picture = path(&dir, "curves.svg");
+    let ran = policy(&node, &["sim", "baseline", "-o", "json", "--picture", &picture]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "{\"holds\":true}\n"));
+    assert_eq!(fs::read_to_string(&picture).expect("it is there"), "<svg/>");
+    let ran = policy(&node, &["sim", "--seed", "13"]).await;
+    assert_eq!(ran.exit, Exit::Precondition);
+    assert!(ran.out.starts_with("flash_crowd\n"));
+    let again = "hint: again by: shoald sim flash_crowd --seed 13\n";
+    assert_eq!(ran.err, format!("shoalctl: 1 run did not hold\n{again}"));
+    for (words, exit) in [
+        (&["sim", "--set", "a=1"][..], Exit::Usage),
+        (&["sim", "--seeds", "65"], Exit::Usage),
+        (&["sim", "none.toml"], Exit::NotFound),
+        (&["sim", "--policy", "./none.lua"], Exit::NotFound),
+        (&["sim", "--policy", "cut"], Exit::Internal),
+        (&["sim", "--policy", "code:5"], Exit::NotFound),
+        (&["sim", "--policy", "hang", "--timeout", "50ms"], Exit::Deadline),
+    ] {
+        let ran = policy(&node, words).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (exit, ""), "{words:?}: {ran:?}");
+    }
+}

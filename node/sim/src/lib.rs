@@ -2,11 +2,13 @@
 //! virtual world of links, disks and time. The same plan and seed give the same run on every
 //! machine.
 //!
-//! [`plan::Plan`] → [`run::Run`] → [`outcome::Outcome`] → [`report::Report`].
+//! [`plan::Plan`] → [`run::Run`] → [`outcome::Outcome`] → [`report::Report`]; [`command::Command`]
+//! goes all of that way.
 //!
 //! Never here: a clock, a file, a thread, or a rule of the engine.
 
 mod checks;
+pub mod command;
 pub mod outcome;
 pub mod plan;
 pub mod policy;

@@ -8,7 +8,7 @@ use crate::{
     outcome::Outcome,
     plan::{Plan, PolicyName},
     policy::Policy,
-    world::{Setting, Step, World, since_origin},
+    world::{Setting, Step, World, host::Record, since_origin},
 };
 
 pub use crate::trace::Words;
@@ -58,8 +58,9 @@ pub struct Progress {
     pub at: Duration,
     /// Facts that sessions were handed.
     pub facts: u64,
-    /// Hosts that are complete, and all of them.
-    pub complete: (usize, usize),
+    /// The part of everything that hosts have, 0 to 1; one that is complete has all of its own,
+    /// whatever it received.
+    pub part: f64,
 }
 
 impl Run {
@@ -98,12 +99,16 @@ impl Run {
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let hosts = &self.world.hosts;
-        let complete = hosts.iter().filter(|host| host.record.complete.is_some()).count();
+        let (hosts, content) = (&self.world.hosts, self.world.plan.content_bytes.max(1));
+        let has = |record: &Record| match record.complete {
+            Some(_) => 1.0,
+            None => (record.downloaded as f64 / content as f64).min(1.0),
+        };
+        let parts: f64 = hosts.iter().map(|host| has(&host.record)).sum();
         Progress {
             at: since_origin(self.world.now),
             facts: self.world.trace.facts(),
-            complete: (complete, hosts.len()),
+            part: parts / hosts.len().max(1) as f64,
         }
     }
 

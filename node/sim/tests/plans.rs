@@ -20,7 +20,8 @@ fn small(text: &str) -> Arc<Plan> {
 
 fn run(plan: &Arc<Plan>, seed: u64) -> Outcome {
     let policy = Policy::default();
-    let options = Options { seed, policy, policy_name: "lowest_uploaded".into(), ..Options::default() };
+    let options =
+        Options { seed, policy, policy_name: "lowest_uploaded".into(), ..Options::default() };
     Run::new(plan, &options, |_| None).expect("a run").finish()
 }
 
@@ -32,9 +33,8 @@ fn every_plan_holds_with_its_fixed_seeds() {
         for outcome in &outcomes {
             assert_eq!(outcome.violation, None, "{name}, seed {}", outcome.seed);
         }
-        let replay = |outcome: &Outcome| {
-            format!("shoald sim {name} --small --seed {}", outcome.seed)
-        };
+        let replay =
+            |outcome: &Outcome| format!("shoald sim {name} --small --seed {}", outcome.seed);
         let report = Report::new(&plan, vec![("lowest_uploaded".into(), outcomes)], replay);
         assert!(report.holds(), "{}", report.table());
     }

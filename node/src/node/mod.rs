@@ -44,6 +44,7 @@ use crate::{
     session::{
         self, EventHub, Running, SessionHandle, SessionOptions, ShutdownReport, handle::SetPolicy,
     },
+    simulation::place::Place,
     tracker::{self, TrackerServer},
     webseed::Guard,
 };
@@ -257,6 +258,7 @@ impl Parts {
             local_ip,
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
+            simulations: Place::default(),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         })

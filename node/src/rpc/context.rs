@@ -34,6 +34,7 @@ use crate::{
         event_hub::EventHub,
         handle::{Gone, SessionHandle},
     },
+    simulation::place::Place,
     tracker::TrackerServer,
 };
 
@@ -68,6 +69,8 @@ pub struct Rooms {
     pub roots: ShareRoots,
     /// Where policies are tried.
     pub workbench: Workbench,
+    /// Where swarms are simulated.
+    pub simulations: Place,
     /// Cancelled when streams have to end.
     pub ending: CancellationToken,
     /// Cancelled when a caller wants the node to end.

@@ -145,6 +145,16 @@ reasons! {
     UnknownPolicy "UNKNOWN_POLICY" NotFound,
     /// The policy failed a check. `report`.
     BadPolicy "BAD_POLICY" InvalidArgument,
+    /// No shipped plan goes by that name. `plan`, `suggestion`.
+    UnknownPlan "UNKNOWN_PLAN" NotFound,
+    /// The plan of a simulation is malformed. `cause`.
+    BadPlan "BAD_PLAN" InvalidArgument,
+    /// The plan is too large to be simulated beside a node that works. `size`, `limit`.
+    PlanTooLarge "PLAN_TOO_LARGE" FailedPrecondition,
+    /// Another caller's simulation is at work.
+    SimulationRunning "SIMULATION_RUNNING" FailedPrecondition,
+    /// The caller's time is up.
+    DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded,
     /// The policy is in force, but will not be at the next start. `cause`.
     PolicyNotSaved "POLICY_NOT_SAVED" Internal,
     /// A shadow was to run beside a policy of a torrent that has none of its own.

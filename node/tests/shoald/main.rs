@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+mod sim;
+
 use std::process::{Command, Output};
 
 fn shoald(args: &[&str]) -> Output {

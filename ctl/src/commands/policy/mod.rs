@@ -23,6 +23,7 @@ mod init;
 mod junit;
 mod report;
 mod set;
+mod sim;
 mod source;
 mod status;
 mod test;
@@ -39,6 +40,7 @@ pub(super) async fn carry_out(s: &mut Session<'_>, command: PolicyCommand) -> Re
         PolicyCommand::Explain(args) => explain::explain(s, args).await,
         PolicyCommand::Trace(args) => Box::pin(trace::trace(s, &args)).await,
         PolicyCommand::Test(args) => test::test(s, &args).await,
+        PolicyCommand::Sim(args) => Box::pin(sim::sim(s, &args)).await,
         PolicyCommand::Bench(args) => bench::bench(s, &args).await,
         PolicyCommand::List(limit) => list(s, limit).await,
         PolicyCommand::Reset(scope) => reset(s, scope).await,

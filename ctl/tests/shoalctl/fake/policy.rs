@@ -171,6 +171,27 @@ service! {
         ];
         (r.torrent.clone().unwrap_or_default(), all)
     };
+    stream SimulatePolicyStream simulate_policy(SimulatePolicyRequest) -> SimulatePolicyResponse = |r| {
+        use v1::simulate_policy_response::Item;
+        let message = |item| v1::SimulatePolicyResponse { item: Some(item) };
+        let progress = v1::SimulationProgress { runs: 2, runs_done: 1, ..Default::default() };
+        let holds = r.seed != Some(13);
+        let broken = v1::BrokenRun {
+            seed: 13,
+            replay: "shoald sim flash_crowd --seed 13".to_owned(),
+            ..Default::default()
+        };
+        let report = v1::SimulationReport {
+            holds,
+            table: "flash_crowd\n  hosts\u{1b}  121\n".to_owned(),
+            json: "{\"holds\":true}\n".to_owned(),
+            picture_svg: if r.picture { "<svg/>".to_owned() } else { String::new() },
+            broken: if holds { Vec::new() } else { vec![broken] },
+            ..Default::default()
+        };
+        let all = vec![message(Item::Progress(progress)), message(Item::Report(report))];
+        (named(r.policies.first()), all)
+    };
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the field is optional")]

@@ -1,6 +1,8 @@
 //! The plans that come with shoal, embedded. Their sources stand in `node/sim/plans/`, each under a
 //! comment that says what it shows.
 
+use super::value;
+
 /// The shipped plans, name and text, in order of name.
 const SHIPPED: [(&str, &str); 13] = [
     ("baseline", include_str!("../../plans/baseline.toml")),
@@ -27,4 +29,10 @@ pub fn find(name: &str) -> Option<&'static str> {
 /// All shipped plans, name and text, in order of name.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     SHIPPED.into_iter()
+}
+
+/// The name of a shipped plan that is nearly this.
+#[must_use]
+pub fn near(named: &str) -> Option<&'static str> {
+    value::near(named, all().map(|(name, _)| name))
 }

@@ -11,16 +11,19 @@ pub mod stats;
 pub mod summary;
 
 mod json;
-mod layout;
+pub(crate) mod layout;
 #[cfg(test)]
 mod made_up;
 mod picture;
 mod table;
-mod words;
+pub(crate) mod words;
 
 pub use picture::curves;
 
-use crate::{outcome::Outcome, plan::Plan};
+use crate::{
+    outcome::{Outcome, Violation},
+    plan::Plan,
+};
 
 use self::{
     compare::{Comparison, compare},
@@ -53,6 +56,21 @@ struct RunReport {
     stats: RunStats,
     judged: Vec<Judged>,
     replay: String,
+}
+
+/// A run that did not hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Broken<'a> {
+    /// The policy.
+    pub policy: &'a str,
+    /// The seed.
+    pub seed: u64,
+    /// The first of what was not met, as [`Judged::what`].
+    pub what: &'static str,
+    /// What was violated, where something was.
+    pub violation: Option<&'a Violation>,
+    /// The command line that runs it again.
+    pub replay: &'a str,
 }
 
 impl<'a> Report<'a> {
@@ -106,6 +124,25 @@ impl<'a> Report<'a> {
         let policies: Vec<(&str, &[Outcome])> =
             self.policies.iter().map(|it| (it.name.as_str(), it.outcomes.as_slice())).collect();
         curves(&self.plan.name, &policies)
+    }
+
+    /// What the runs of each policy come to, in their order.
+    pub fn summaries(&self) -> impl Iterator<Item = (&str, &Summary)> {
+        self.policies.iter().map(|policy| (policy.name.as_str(), &policy.summary))
+    }
+
+    /// The runs that did not hold, policy by policy.
+    pub fn broken(&self) -> impl Iterator<Item = Broken<'_>> {
+        self.policies.iter().flat_map(PolicyReport::both).filter_map(|(outcome, run)| {
+            let missed = run.judged.iter().find(|judged| !judged.holds)?;
+            Some(Broken {
+                policy: &outcome.policy,
+                seed: outcome.seed,
+                what: missed.what,
+                violation: outcome.violation.as_ref(),
+                replay: &run.replay,
+            })
+        })
     }
 
     /// The seeds of all runs, in order.

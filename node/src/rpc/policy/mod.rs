@@ -6,10 +6,12 @@
 //! | `show` | how policies are told |
 //! | `decisions` | one decision explained, decisions watched |
 //! | `trials` | checked, tested, measured |
+//! | `simulate` | tried on a swarm in virtual time |
 
 pub mod choose;
 mod decisions;
 mod show;
+mod simulate;
 mod trials;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,7 @@ const TORRENTS_MAX: usize = 1000;
 #[tonic::async_trait]
 impl PolicyService for Context {
     type WatchDecisionsStream = Replies<api::WatchDecisionsResponse>;
+    type SimulatePolicyStream = Replies<api::SimulatePolicyResponse>;
 
     async fn validate_policy(
         &self,
@@ -123,6 +126,13 @@ impl PolicyService for Context {
         request: Request<api::BenchPolicyRequest>,
     ) -> Reply<api::BenchPolicyResponse> {
         Ok(Response::new(trials::bench(self, request.into_inner()).await?))
+    }
+
+    async fn simulate_policy(
+        &self,
+        request: Request<api::SimulatePolicyRequest>,
+    ) -> Reply<Self::SimulatePolicyStream> {
+        Ok(Response::new(simulate::begin(self, request)?))
     }
 }
 

@@ -130,13 +130,12 @@ fn a_short_plan_has_every_default() {
 fn every_key_is_read() {
     let plan = full();
     assert_eq!((plan.content_bytes, plan.piece_len, plan.pieces()), (512 << 20, 256 << 10, 2048));
-    let between =
-        Between {
-            zones: (0, 1),
-            rate_bps: Some(20_000_000),
-            latency: Duration::from_millis(20),
-            queue: Duration::from_millis(50),
-        };
+    let between = Between {
+        zones: (0, 1),
+        rate_bps: Some(20_000_000),
+        latency: Duration::from_millis(20),
+        queue: Duration::from_millis(50),
+    };
     assert_eq!(plan.between, [between]);
     assert_eq!((plan.tracker.interval, plan.tracker.min_interval), (secs(100), secs(30)));
     let leecher = &plan.classes[1];
