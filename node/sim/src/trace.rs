@@ -49,31 +49,12 @@ impl Trace {
         self.number(now.0);
         self.number(host as u64);
         // The frequent ones by their numbers, the others by their words.
-        match *event {
-            Event::Wake => self.number(1),
-            Event::MessageReceived { conn, message: Message::Have(PieceIndex(piece)) } => {
-                self.numbers([2, conn.0, u64::from(piece)]);
-            }
-            Event::LeaseProgress { conn, lease, bytes, latency_us } => {
-                self.numbers([3, conn.0, lease.0, u64::from(bytes), latency_us]);
-            }
-            Event::ExtentReceived { conn, lease } => self.numbers([4, conn.0, lease.0]),
-            Event::Uploaded { conn, bytes } => self.numbers([5, conn.0, bytes]),
-            Event::PieceVerified {
-                piece, outcome: PieceOutcome::Written { ref blocks }, ..
-            } if blocks.is_empty() => {
-                self.numbers([6, u64::from(piece.0)]);
-            }
-            ref other => {
-                self.number(7);
-                // A hasher takes everything.
-                let _ = fmt::write(&mut Words128(&mut self.hasher), format_args!("{other:?}"));
-            }
+        if let Some(numbers) = numbers_of(event) {
+            return numbers.into_iter().for_each(|number| self.number(number));
         }
-    }
-
-    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
-        numbers.into_iter().for_each(|number| self.number(number));
+        self.number(0);
+        // A hasher takes everything.
+        let _ = fmt::write(&mut Words128(&mut self.hasher), format_args!("{event:?}"));
     }
 
     /// The same bytes on every machine.
@@ -94,6 +75,28 @@ impl Trace {
     pub(crate) fn tail(&self) -> Vec<String> {
         self.tail.iter().flat_map(|tail| tail.lines.iter().cloned()).collect()
     }
+}
+
+/// A frequent fact in numbers, of which the first says what it is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a new fact is told in words")]
+fn numbers_of(event: &Event) -> Option<[u64; 5]> {
+    Some(match *event {
+        Event::Wake => [1, 0, 0, 0, 0],
+        Event::MessageReceived { conn, message: Message::Have(PieceIndex(piece)) } => {
+            [2, conn.0, piece.into(), 0, 0]
+        }
+        Event::LeaseProgress { conn, lease, bytes, latency_us } => {
+            [3, conn.0, lease.0, bytes.into(), latency_us]
+        }
+        Event::ExtentReceived { conn, lease } => [4, conn.0, lease.0, 0, 0],
+        Event::Uploaded { conn, bytes } => [5, conn.0, bytes, 0, 0],
+        Event::PieceVerified { piece, outcome: PieceOutcome::Written { ref blocks }, .. }
+            if blocks.is_empty() =>
+        {
+            [6, piece.0.into(), 0, 0, 0]
+        }
+        _ => return None,
+    })
 }
 
 /// Whose last facts are kept in words.

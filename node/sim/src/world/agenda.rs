@@ -8,7 +8,10 @@ use shoal_core::{
     time::Timestamp,
 };
 
-use super::link::{EndId, Packet, Request};
+use super::{
+    link::{EndId, Packet, Request},
+    wire::Said,
+};
 
 /// Something that is to happen.
 #[derive(Debug)]
@@ -23,8 +26,8 @@ pub(crate) enum What {
     Wake(usize),
     /// A fact for a host, if it is still the incarnation that it is for.
     Fact(usize, u32, Box<Event>),
-    /// A fact that a connection brings.
-    Told(EndId, Box<Event>),
+    /// A handshake or a message reaches an end.
+    Told(EndId, Box<Said>),
     /// `have`, where it was held up.
     Have(EndId, PieceIndex),
     /// A host hears the `have` messages of a turn.
@@ -130,9 +133,9 @@ mod tests {
         for (at, host) in [(5, 0), (3, 1), (5, 2), (3, 3)] {
             agenda.at(Timestamp(at), What::Wake(host));
         }
-        let order = std::iter::from_fn(|| agenda.next()).map(|(at, what)| match what {
-            What::Wake(host) => (at.0, host),
-            other => panic!("{other:?}"),
+        let order = std::iter::from_fn(|| agenda.next()).map(|(at, what)| {
+            let What::Wake(host) = what else { panic!("{what:?}") };
+            (at.0, host)
         });
         assert_eq!(order.collect::<Vec<_>>(), [(3, 1), (3, 3), (5, 0), (5, 2)]);
     }

@@ -44,11 +44,9 @@ impl World {
         if self.says_have(host) {
             return Some(message);
         }
-        match message {
-            Message::Bitfield(_) | Message::HaveNone | Message::HaveAll => Some(Message::HaveAll),
-            Message::Have(_) => None,
-            other => Some(other),
-        }
+        let has = matches!(message, Message::Bitfield(_) | Message::HaveNone | Message::HaveAll);
+        let tells = matches!(message, Message::Have(_));
+        (!tells).then_some(if has { Message::HaveAll } else { message })
     }
 
     /// What is wrong with the next block of a piece that a host sends; 0: nothing.

@@ -10,7 +10,7 @@ use shoal_core::{
     bitfield::Bitfield,
     ids::{CommandId, ConnId, JobId, PeerId, PieceIndex, TorrentId},
     session::{
-        Session,
+        Event, Session,
         command::{CommandError, Done},
     },
     time::Timestamp,
@@ -130,6 +130,19 @@ pub(crate) struct Record {
 pub(crate) const COMMIT_AFTER: Duration = Duration::from_secs(2);
 /// What a disk takes for a piece beside its bytes.
 const DISK_ACCESS: Duration = Duration::from_micros(200);
+
+impl Node {
+    /// Counts payload that its session is told of.
+    pub(crate) fn count(&mut self, event: &Event) {
+        if let Event::LeaseProgress { bytes, .. } = event {
+            self.told[1] += u64::from(*bytes);
+        } else if let Event::Uploaded { bytes, .. } = event {
+            self.told[0] += bytes;
+        } else if let Event::Wasted { bytes, .. } = event {
+            self.unasked += bytes;
+        }
+    }
+}
 
 impl Disk {
     pub(crate) fn new(bps: u64, holds: Bitfield) -> Self {

@@ -205,12 +205,7 @@ impl World {
         let mut actions = std::mem::take(&mut self.actions);
         for event in events {
             self.trace.fact(self.now, host, &event);
-            match event {
-                Event::LeaseProgress { bytes, .. } => node.told[1] += u64::from(bytes),
-                Event::Uploaded { bytes, .. } => node.told[0] += bytes,
-                Event::Wasted { bytes, .. } => node.unasked += bytes,
-                _ => {}
-            }
+            node.count(&event);
             node.session.take(self.now, event, &mut actions);
         }
         node.session.settle(self.now, &mut actions);

@@ -97,11 +97,11 @@ impl World {
             cut.waiting.push(id);
             return false;
         }
-        if let Some((pipe, _)) = self.between.get_mut(&zones) {
-            if !pipe.has_room(bytes) {
-                pipe.wait(id);
-                return false;
-            }
+        if let Some((pipe, _)) = self.between.get_mut(&zones)
+            && !pipe.has_room(bytes)
+        {
+            pipe.wait(id);
+            return false;
         }
         if !self.hosts[to].downlink.has_room(bytes) {
             self.hosts[to].downlink.wait(id);

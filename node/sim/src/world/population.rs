@@ -263,7 +263,7 @@ impl World {
             return;
         };
         let ended = node.session.job(job).and_then(|view| view.ended);
-        if !ended.is_some_and(|(_, result)| result.is_ok()) {
+        if ended.is_none_or(|(_, result)| result.is_err()) {
             return;
         }
         let class = &self.plan.classes[self.hosts[host].class];

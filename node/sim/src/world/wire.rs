@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use shoal_core::{
     config::Unchoke,
-    ids::{ConnId, PieceIndex},
+    ids::{ConnId, PeerId, PieceIndex},
     session::{
         Event, Serving,
         event::{INCOMING_BIT, LeaseEnd},
@@ -21,6 +21,14 @@ use super::{
     link::{End, EndId, Phase},
 };
 use crate::checks::Check;
+
+/// What one end says to the other.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Its handshake, to the end that dialled.
+    Yes(PeerId),
+    Message(Message),
+}
 
 /// What all hosts speak.
 const TERMS: Terms = Terms { fast: true, extended: true };
@@ -124,7 +132,7 @@ impl World {
         let Some(id) = self.end_of(host, conn) else { return };
         self.open(id);
         let peer_id = self.hosts[host].peer_id;
-        self.send_on(id, |other| What::Told(other, Box::new(dialled(peer_id))));
+        self.send_on(id, |other| What::Told(other, Box::new(Said::Yes(peer_id))));
         self.set_up(host, id);
     }
 
@@ -143,32 +151,24 @@ impl World {
         self.checks.that(now, host, Check::Handshake, open, || {
             format!("{message:?} to {conn:?}, which is {phase:?}")
         });
-        match message {
-            Message::Have(piece) if self.says_have(host) => {
-                self.tell_have(id, piece);
-            }
-            message => {
-                let Some(message) = self.bend(host, message) else { return };
-                self.note_wishes(id, &message);
-                self.tell(id, message);
-            }
+        let Some(message) = self.bend(host, message) else { return };
+        if let Message::Have(piece) = message {
+            return self.tell_have(id, piece);
         }
+        self.note_wishes(id, &message);
+        self.tell(id, message);
     }
 
     /// Sends a message to the other end.
     pub(super) fn tell(&mut self, id: EndId, message: Message) {
-        let conn = ConnId(0);
-        let event = Event::MessageReceived { conn, message };
-        self.send_on(id, |other| What::Told(other, Box::new(event)));
+        self.send_on(id, |other| What::Told(other, Box::new(Said::Message(message))));
     }
 
     fn note_wishes(&mut self, id: EndId, message: &Message) {
-        let wanted = match message {
-            Message::Interested => true,
-            Message::NotInterested => false,
-            _ => return,
-        };
-        if let Some(other) = self.links.get_mut(id.other()) {
+        let wanted = *message == Message::Interested;
+        if (wanted || *message == Message::NotInterested)
+            && let Some(other) = self.links.get_mut(id.other())
+        {
             other.wanted = wanted;
         }
     }
@@ -209,7 +209,7 @@ impl World {
     }
 
     /// An end hears something.
-    pub(super) fn told(&mut self, id: EndId, event: Event) {
+    pub(super) fn told(&mut self, id: EndId, event: Said) {
         let Some(end) = self.links.get(id) else { return };
         if end.phase == Phase::Gone {
             return;
@@ -219,9 +219,8 @@ impl World {
         }
         let (host, conn, phase) = (end.host, end.conn, end.phase);
         let event = match event {
-            Event::Dialled { peer_id, terms, .. } => Event::Dialled { conn, peer_id, terms },
-            Event::MessageReceived { message, .. } => Event::MessageReceived { conn, message },
-            other => other,
+            Said::Yes(peer_id) => Event::Dialled { conn, peer_id, terms: TERMS },
+            Said::Message(message) => Event::MessageReceived { conn, message },
         };
         if phase == Phase::Dialling {
             self.open(id);
@@ -285,7 +284,7 @@ impl World {
         if end.phase == Phase::Offered && cause == CloseCause::Own {
             // Only our own answer tells our dial whom it reached.
             let peer_id = self.hosts[host].peer_id;
-            self.send_on(id, |other| What::Told(other, Box::new(dialled(peer_id))));
+            self.send_on(id, |other| What::Told(other, Box::new(Said::Yes(peer_id))));
             return self.forget(id);
         }
         self.end(id, cause);
@@ -353,9 +352,4 @@ impl World {
         }
         cut
     }
-}
-
-/// What an end that dialled is told; whose connection it is is filled in where it arrives.
-fn dialled(peer_id: shoal_core::ids::PeerId) -> Event {
-    Event::Dialled { conn: ConnId(0), peer_id, terms: TERMS }
 }
