@@ -9,6 +9,8 @@ use serde::Serialize;
 use shoal_core::config::Unchoke;
 use shoal_sim::plan::{self, Arrival, Conduct, Stay, shipped};
 
+use super::network::QUEUE;
+
 /// The most leechers of a plan, for each is a process and a namespace.
 const LEECHERS_MAX: usize = 64;
 
@@ -134,6 +136,7 @@ impl Host {
         ensure!(class.stay == Stay::Forever, "leaves");
         ensure!(class.conduct == Conduct::Honest, "plays by rules of its own");
         ensure!(class.unchoke == Unchoke::All && class.policy.is_none(), "chooses by its own");
+        ensure!(class.link.queue == QUEUE, "a queue other than {QUEUE:?}");
         let zone = if class.zone == 0 { Zone::A } else { Zone::B };
         let (up_bps, down_bps) = (class.link.up_bps, class.link.down_bps);
         Ok(Self { zone, up_bps, down_bps, arrives_s: arrives.as_secs_f64() })

@@ -1,7 +1,10 @@
 //! Every shipped plan at small size and fixed seeds: nothing is violated, what it expects holds, and
 //! the same seed takes the same way.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use shoal_sim::{
     outcome::Outcome,
@@ -27,17 +30,28 @@ fn run(plan: &Arc<Plan>, seed: u64) -> Outcome {
 
 #[test]
 fn every_plan_holds_with_its_fixed_seeds() {
-    for (name, text) in shipped::all() {
-        let plan = small(text);
-        let outcomes = SEEDS.map(|seed| run(&plan, seed)).to_vec();
-        for outcome in &outcomes {
-            assert_eq!(outcome.violation, None, "{name}, seed {}", outcome.seed);
+    let left = Mutex::new(shipped::all().collect::<Vec<_>>());
+    let next = || left.lock().unwrap().pop();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((name, text)) = next() {
+                    holds(name, text);
+                }
+            });
         }
-        let replay =
-            |outcome: &Outcome| format!("shoald sim {name} --small --seed {}", outcome.seed);
-        let report = Report::new(&plan, vec![("lowest_uploaded".into(), outcomes)], replay);
-        assert!(report.holds(), "{}", report.table());
+    });
+}
+
+fn holds(name: &str, text: &str) {
+    let plan = small(text);
+    let outcomes = SEEDS.map(|seed| run(&plan, seed)).to_vec();
+    for outcome in &outcomes {
+        assert_eq!(outcome.violation, None, "{name}, seed {}", outcome.seed);
     }
+    let replay = |outcome: &Outcome| format!("shoald sim {name} --small --seed {}", outcome.seed);
+    let report = Report::new(&plan, vec![("lowest_uploaded".into(), outcomes)], replay);
+    assert!(report.holds(), "{}", report.table());
 }
 
 #[test]
