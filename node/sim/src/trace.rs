@@ -95,6 +95,11 @@ fn numbers_of(event: &Event) -> Option<[u64; 5]> {
         {
             [6, piece.0.into(), 0, 0, 0]
         }
+        Event::AnnounceFinished { announce, result: Ok(ref reply) } => {
+            // Who is named in it is known by whom is dialled.
+            let told = reply.shoal.as_ref().map_or(0, |shoal| shoal.peers.len());
+            [7, announce.0, reply.peers.len() as u64, told as u64, reply.interval_s.into()]
+        }
         _ => return None,
     })
 }

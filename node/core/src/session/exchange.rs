@@ -136,7 +136,7 @@ impl Session {
         let Some(state) = self.conns.get(&conn) else { return };
         let torrent = &self.torrents[&state.torrent];
         let asked_for = torrent.picker.waiting().get(piece) || torrent.pieces.has_pending(piece);
-        if asked_for && !state.peer_choking && self.is_below_slots(conn) {
+        if !state.peer_choking && asked_for && self.is_below_slots(conn) {
             self.hungry.insert(state.torrent);
         }
     }

@@ -244,7 +244,7 @@ impl Pieces {
     #[must_use]
     pub fn has_pending(&self, piece: PieceIndex) -> bool {
         let missing = |open: &Open| open.extents.iter().any(|e| e.state == ExtentState::Missing);
-        self.open.get(&piece).is_some_and(missing)
+        !self.pending.is_empty() && self.open.get(&piece).is_some_and(missing)
     }
 
     /// The store has the piece.

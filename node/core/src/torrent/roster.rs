@@ -110,6 +110,9 @@ impl Roster {
             return;
         }
         self.rested = self.rested.max(row.rests_until);
+        if old.is_some_and(|old| self.is_filed_alike(&old, &row)) {
+            return self.file_in_place(row);
+        }
         if let Some(old) = old {
             self.unfile(&old);
         }
@@ -215,6 +218,31 @@ impl Roster {
         assert_eq!(self.silent, fresh.silent, "open rows that do not");
         assert_eq!(self.reports, fresh.reports, "reports");
         assert_eq!(self.partial, fresh.partial, "peers that lack a piece");
+    }
+
+    /// Whether two rows of a peer stand at the same place, and count alike in everything else.
+    fn is_filed_alike(&self, old: &Row, row: &Row) -> bool {
+        (old.is_open, old.is_seed, old.reported) == (row.is_open, row.is_seed, row.reported)
+            && key(self.native, old) == key(self.native, row)
+    }
+
+    /// Takes in how a peer stands that keeps its place: it has one more piece, mostly.
+    fn file_in_place(&mut self, row: Row) {
+        self.known.insert(row.conn, row);
+        if !row.is_open {
+            return;
+        }
+        if self.dry.is_some_and(|returned| !self.is_barren(&row, returned)) {
+            self.dry = None;
+        }
+        let key = key(self.native, &row);
+        let filed = match row.reported {
+            Some(_) => self.reporting.get_mut(&key),
+            None => self.silent.get_mut(&key),
+        };
+        if let Some(filed) = filed {
+            *filed = row;
+        }
     }
 
     fn file(&mut self, row: Row) {

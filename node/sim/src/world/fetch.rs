@@ -7,6 +7,7 @@ use shoal_core::{
     config::BLOCK_LEN,
     ids::{ConnId, LeaseId, PieceIndex},
     session::{Event, Lease, event::LeaseEnd},
+    time::Timestamp,
 };
 
 use super::{
@@ -55,6 +56,7 @@ impl World {
             told: now,
             asked: now,
             fresh: true,
+            latency_us: 0,
             stale: false,
         };
         if let Some(end) = self.links.get_mut(id) {
@@ -179,44 +181,22 @@ impl World {
             return self.fact(host, Event::Wasted { conn, bytes: u64::from(bytes) });
         };
         let fetch = &mut end.fetches[place];
-        fetch.take(packet, conn);
-        let latency = std::mem::take(&mut fetch.fresh).then(|| now.since(fetch.asked));
-        let whole = fetch.filled == fetch.lease.len;
+        fetch.take(now, packet, conn);
+        let (lease, whole) = (packet.lease, fetch.filled == fetch.lease.len);
         let due = fetch.untold >= PROGRESS_BYTES || now.since(fetch.told) >= PROGRESS_EVERY;
-        let lease = packet.lease;
-        let (bytes, done) = match whole {
-            true => (std::mem::take(&mut fetch.untold), Some(end.fetches.remove(place))),
-            false if due => {
-                fetch.told = now;
-                (std::mem::take(&mut fetch.untold), None)
-            }
-            false if latency.is_some() => (std::mem::take(&mut fetch.untold), None),
-            false => (0, None),
-        };
-        if bytes > 0 && (latency.is_some() || done.is_none()) {
-            let latency_us = latency.map_or(0, |latency| latency.as_micros() as u64).max(1);
-            let latency_us = if latency.is_some() { latency_us } else { 0 };
-            self.fact(host, Event::LeaseProgress { conn, lease, bytes, latency_us });
-        } else if bytes > 0 {
-            self.count_told(host, bytes);
-        }
+        let progress = (whole || due).then(|| fetch.progress(now, conn));
+        let done = whole.then(|| end.fetches.remove(place));
         self.moved(host);
-        if let Some(fetch) = done {
-            self.checks.returned(host, &fetch.lease);
-            let key = (fetch.lease.piece, fetch.lease.extent);
-            if let Some(node) = self.node(host) {
-                let buffer = Buffer { filled: fetch.filled, blocks: fetch.blocks };
-                node.buffers.insert(key, buffer);
-            }
-            self.fact(host, Event::ExtentReceived { conn, lease });
-        }
-    }
-
-    /// Bytes that their session counts when it hears that the extent is whole.
-    fn count_told(&mut self, host: usize, bytes: u32) {
+        let Some(fetch) = done else {
+            return progress.into_iter().for_each(|progress| self.fact(host, progress));
+        };
+        self.checks.returned(host, &fetch.lease);
+        let key = (fetch.lease.piece, fetch.lease.extent);
         if let Some(node) = self.node(host) {
-            node.told[1] += u64::from(bytes);
+            node.buffers.insert(key, Buffer { filled: fetch.filled, blocks: fetch.blocks });
         }
+        let received = Event::ExtentReceived { conn, lease };
+        self.facts(host, progress.into_iter().chain([received]));
     }
 
     fn moved(&mut self, host: usize) {
@@ -228,8 +208,20 @@ impl World {
 }
 
 impl Fetch {
-    fn take(&mut self, packet: Packet, from: ConnId) {
+    /// What its session is to be told of it.
+    fn progress(&mut self, now: Timestamp, conn: ConnId) -> Event {
+        self.told = now;
+        let (bytes, latency_us) =
+            (std::mem::take(&mut self.untold), std::mem::take(&mut self.latency_us));
+        Event::LeaseProgress { conn, lease: self.lease.id, bytes, latency_us }
+    }
+
+    fn take(&mut self, now: Timestamp, packet: Packet, from: ConnId) {
         let Packet { bytes, noise, .. } = packet;
+        if std::mem::take(&mut self.fresh) {
+            let latency = now.since(self.asked).as_micros();
+            self.latency_us = u64::try_from(latency).unwrap_or(u64::MAX).max(1);
+        }
         self.filled = (self.filled + bytes).min(self.lease.len);
         self.untold += bytes;
         let end = self.filled;

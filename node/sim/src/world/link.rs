@@ -86,6 +86,8 @@ pub(crate) struct Fetch {
     pub(crate) asked: Timestamp,
     /// No byte came yet.
     pub(crate) fresh: bool,
+    /// How long the first byte took, microseconds, until it is told; else 0.
+    pub(crate) latency_us: u64,
     /// What it is part of was given up: nothing of it is kept.
     pub(crate) stale: bool,
 }
