@@ -59,7 +59,7 @@ fn new_seeds_of_every_plan_hold() {
 /// What went wrong in a run, and how to see it again.
 fn failure(name: &str, plan: &Arc<Plan>, seed: u64) -> Option<String> {
     let options = Options { seed, ..Options::default() };
-    let outcome = Run::new(plan, &options, |_| None).unwrap().finish();
+    let outcome = Run::new(plan, &options, |_| None).expect("a run").finish();
     let replay = format!("shoald sim {name} --small --seed {seed}");
     let violated = outcome.violation.as_ref().map(|v| format!("{}: {}", v.check, v.detail));
     let report = Report::new(plan, vec![(String::new(), vec![outcome])], |_| String::new());
