@@ -17,11 +17,16 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mimalloc::MiMalloc;
 use shoal_sim::command::{
     args::{AFTER_HELP, SimArgs},
     carry::{Shell, carry_out},
     tally::Shown,
 };
+
+/// Sessions allocate and free small things all the time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Ended by Ctrl-C, as `shoald` and `shoalctl` end.
 const INTERRUPTED: i32 = 130;
