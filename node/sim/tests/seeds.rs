@@ -1,0 +1,99 @@
+//! Seeds with which the simulator found something wrong, each with its plan and what must hold.
+
+use std::{sync::Arc, time::Duration};
+
+use shoal_sim::{
+    outcome::Outcome,
+    plan::{Plan, shipped},
+    run::{Options, Run},
+};
+
+/// Runs a plan with a seed to its end, under the policy that hosts have by default.
+fn run(plan: &str, seed: u64) -> Outcome {
+    let plan = Plan::read(plan).unwrap_or_else(|error| panic!("{error}"));
+    let options = Options { seed, ..Options::default() };
+    let run = Run::new(&Arc::new(plan), &options, |_| None);
+    run.unwrap_or_else(|error| panic!("{error}")).finish()
+}
+
+/// No check was violated, and every honest host that stayed has everything.
+fn finishes(outcome: &Outcome) {
+    assert_eq!(outcome.violation, None);
+    let late = |host: &usize| {
+        let host = &outcome.hosts[*host];
+        host.honest && host.complete.is_none() && host.left.is_none()
+    };
+    let late = (0..outcome.hosts.len()).filter(late).collect::<Vec<_>>();
+    assert_eq!(late, [0; 0], "not complete at {:?}", outcome.ended);
+}
+
+/// An extent that one peer began and another ended was counted twice in `downloaded`.
+#[test]
+fn an_extent_of_two_senders_is_counted_once() {
+    let outcome = run(shipped::find("corrupters").expect("it ships"), 1);
+    assert_eq!(outcome.violation, None);
+}
+
+/// A lease that brought nothing told 0 bytes as held where an earlier one had left some.
+#[test]
+fn what_an_earlier_lease_left_is_told_at_the_end_of_the_next() {
+    let outcome = run(shipped::find("tracker_outage").expect("it ships"), 2);
+    assert_eq!(outcome.violation, None);
+}
+
+/// A host that drew every piece of a small torrent was waited for to the limit.
+#[test]
+fn who_begins_with_everything_by_chance_is_complete() {
+    let plan = r#"
+        name = "by_chance"
+        content = "16KiB"
+        piece = "16KiB"
+        limit = "1h"
+        class = [
+            { name = "seed", count = 1, has = 1 },
+            { name = "partial", count = 8, has = 0.9, stay = { after_complete = "1s" } },
+        ]
+    "#;
+    let outcome = run(plan, 1);
+    finishes(&outcome);
+    assert!(outcome.ended < Duration::from_secs(60), "{:?}", outcome.ended);
+}
+
+/// A crash before a host had come brought it back early, and once more when it came.
+#[test]
+fn who_has_not_come_is_not_brought_back_by_the_end_of_a_crash() {
+    let plan = r#"
+        name = "too_soon"
+        content = "8MiB"
+        piece = "1MiB"
+        limit = "30m"
+        link = { up = "256KiB/s" }
+        class = [
+            { name = "seed", count = 1, has = 1 },
+            { name = "late", count = 2, arrive = "10s" },
+        ]
+        [[fault]]
+        kind = "crash"
+        at = "1s"
+        until = "2s"
+        class = "late"
+    "#;
+    finishes(&run(plan, 0));
+}
+
+/// Who waits for its own disk was said to stand still.
+#[test]
+fn who_waits_for_a_slow_disk_does_not_stand_still() {
+    let plan = r#"
+        name = "slow_disk"
+        content = "32MiB"
+        piece = "16MiB"
+        limit = "1h"
+        link = { up = "20MB/s" }
+        class = [
+            { name = "seed", count = 1, has = 1 },
+            { name = "leecher", count = 1, disk = "100KiB/s" },
+        ]
+    "#;
+    finishes(&run(plan, 0));
+}
