@@ -27,6 +27,12 @@ fn finishes(outcome: &Outcome) {
     assert_eq!(late, [0; 0], "not complete at {:?}", outcome.ended);
 }
 
+/// Bytes that came in vain, and all that came, of honest hosts.
+fn waste(outcome: &Outcome) -> (u64, u64) {
+    let honest = outcome.hosts.iter().filter(|host| host.honest);
+    honest.fold((0, 0), |(vain, all), host| (vain + host.wasted_bytes, all + host.downloaded_bytes))
+}
+
 /// An extent that one peer began and another ended was counted twice in `downloaded`.
 #[test]
 fn an_extent_of_two_senders_is_counted_once() {
@@ -39,6 +45,52 @@ fn an_extent_of_two_senders_is_counted_once() {
 fn what_an_earlier_lease_left_is_told_at_the_end_of_the_next() {
     let outcome = run(shipped::find("tracker_outage").expect("it ships"), 2);
     assert_eq!(outcome.violation, None);
+}
+
+/// Two seeds 8 s away and back: an extent was taken from one for the other every 4 s, before its
+/// first byte could come, and again, for ever.
+#[test]
+fn peers_far_away_do_not_take_an_extent_from_each_other_for_ever() {
+    let plan = r#"
+        name = "far_away"
+        content = "8MiB"
+        piece = "4MiB"
+        limit = "30m"
+        link = { up = "128KiB/s", latency = "2s" }
+        class = [{ name = "seed", count = 2, has = 1 }, { name = "leecher", count = 2 }]
+    "#;
+    for seed in [2, 5, 12] {
+        let outcome = run(plan, seed);
+        finishes(&outcome);
+        let (vain, all) = waste(&outcome);
+        assert!(vain * 2 < all, "{vain} of {all} in vain");
+    }
+}
+
+/// As above, and nothing of a piece on trial was kept: no witness ever had the time for one.
+/// What an endgame duplicate brought was counted in vain though it was kept, and once more when its
+/// piece was wrong: more in vain than had come.
+const TRIALS: &str = r#"
+    name = "trials"
+    content = "8MiB"
+    piece = "4MiB"
+    limit = "30m"
+    link = { up = "128KiB/s", latency = "1s" }
+    class = [
+        { name = "seed", count = 1, has = 1 },
+        { name = "leecher", count = 3 },
+        { name = "corrupter", count = 4, has = 1, conduct = { corrupter = 0.5 } },
+    ]
+"#;
+
+#[test]
+fn a_witness_far_away_finishes_a_piece_on_trial() {
+    finishes(&run(TRIALS, 10));
+}
+
+#[test]
+fn no_more_is_in_vain_than_came() {
+    finishes(&run(TRIALS, 12));
 }
 
 /// A host that drew every piece of a small torrent was waited for to the limit.

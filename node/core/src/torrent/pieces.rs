@@ -67,6 +67,8 @@ pub struct Extent {
     pub attempts: u32,
     /// Peers that failed it.
     pub tried: Vec<PeerId>,
+    /// How often it was taken from a holder for another peer.
+    pub take_overs: u32,
     /// Bytes of it that came over its ended leases, whatever became of them.
     pub came: u64,
 }
@@ -301,6 +303,7 @@ impl Pieces {
             },
             by: None,
             attempts: 0,
+            take_overs: 0,
             came: 0,
             tried: Vec::new(),
         });
@@ -452,6 +455,15 @@ impl Pieces {
     #[must_use]
     pub fn is_verifying(&self, piece: PieceIndex) -> bool {
         self.slot(piece) == Slot::Verifying
+    }
+
+    /// An extent is taken from a slow holder.
+    pub fn mark_taken_over(&mut self, piece: PieceIndex, extent: u32, from: PeerId) {
+        self.mark_tried(piece, extent, from);
+        let open = self.open.get_mut(&piece);
+        if let Some(extent) = open.and_then(|open| open.extents.get_mut(extent as usize)) {
+            extent.take_overs += 1;
+        }
     }
 
     /// A peer failed an extent: it is asked again only where nobody else is.
