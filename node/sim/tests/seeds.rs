@@ -93,6 +93,33 @@ fn no_more_is_in_vain_than_came() {
     finishes(&run(TRIALS, 12));
 }
 
+/// Beyond a cut, a peer that had reported least was asked again as soon as it was snubbed, though
+/// others were within reach.
+#[test]
+fn who_is_silent_beyond_a_cut_is_not_asked_again_at_once() {
+    let plan = r#"
+        name = "cut"
+        content = "16MiB"
+        piece = "1MiB"
+        limit = "20m"
+        link = { up = "256KiB/s" }
+        zone = [{ name = "a" }, { name = "b" }]
+        class = [
+            { name = "seed", count = 2, has = 1, zones = ["a", "b"] },
+            { name = "leecher", count = 8, has = 0.5, zones = ["a", "b"] },
+        ]
+        [[fault]]
+        kind = "cut"
+        at = "15s"
+        until = "215s"
+        zones = ["a", "b"]
+    "#;
+    let outcome = run(plan, 15);
+    finishes(&outcome);
+    let last = outcome.hosts.iter().filter_map(|host| host.took()).max();
+    assert!(last < Some(Duration::from_secs(150)), "{last:?}");
+}
+
 /// A host that drew every piece of a small torrent was waited for to the limit.
 #[test]
 fn who_begins_with_everything_by_chance_is_complete() {

@@ -85,6 +85,7 @@ impl Session {
         state.snubbed = true;
         state.failures += 1;
         state.fail_streak += 1;
+        state.rest(self.now);
         state.last_progress = self.now;
         let (leases, peer) = (state.leases.iter().copied().collect::<Vec<_>>(), state.peer_id);
         for lease in leases {

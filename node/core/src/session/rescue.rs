@@ -12,11 +12,6 @@ use crate::{
 
 /// The age of a lease from which an endgame duplicate may be granted.
 const DUPLICATE_AFTER: Duration = Duration::from_millis(500);
-/// A peer whose extent was taken over gets no other for this long, times its failures in a row, as
-/// long as others work: or it would hold one extent after the other.
-const REST: Duration = Duration::from_secs(10);
-/// The most rests in a row.
-const REST_MAX: u32 = 6;
 /// Waiting peers that are looked at for a take-over in one tick.
 const RESCUES_MAX: usize = 8;
 /// Each holder of an extent has twice as long as the one it was taken from, so often: or peers from
@@ -35,9 +30,8 @@ impl Session {
         if torrent.auto_download.is_none() || !torrent.may_download() || self.is_consulting(id) {
             return;
         }
-        let idle =
-            |conn: &&ConnId| self.conns[conn].leases.is_empty() && self.has_free_slot(**conn);
-        let mut waiting = torrent.conns.iter().filter(idle).copied().collect::<Vec<_>>();
+        let mut waiting = self.ready(id);
+        waiting.retain(|conn| self.conns[conn].leases.is_empty());
         waiting.sort_by_key(|conn| {
             (self.is_web_seed(*conn), std::cmp::Reverse(self.conns[conn].best_bps))
         });
@@ -55,7 +49,7 @@ impl Session {
                 let Some(state) = self.conns.get_mut(&holder) else { continue };
                 state.failures += 1;
                 state.fail_streak += 1;
-                state.rests_until = self.now + REST * state.fail_streak.min(REST_MAX);
+                state.rest(self.now);
                 let peer = state.peer_id;
                 if let Some(torrent) = self.torrents.get_mut(&id) {
                     torrent.pieces.mark_taken_over(piece, extent, peer);
