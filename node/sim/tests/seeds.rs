@@ -93,6 +93,40 @@ fn no_more_is_in_vain_than_came() {
     finishes(&run(TRIALS, 12));
 }
 
+/// Eight that choke everybody took all four connections and kept them.
+#[test]
+fn peers_that_choke_everybody_do_not_keep_all_connections() {
+    let plan = r#"
+        name = "riders"
+        content = "4MiB"
+        piece = "256KiB"
+        limit = "15m"
+        class = [
+            { name = "free_rider", count = 8, has = 1, conduct = "free_rider" },
+            { name = "leecher", count = 1, connections = 4 },
+            { name = "seed", count = 1, has = 1, arrive = "20s" },
+        ]
+    "#;
+    finishes(&run(plan, 9));
+}
+
+/// Of leechers with one connection each, two that had met while both had nothing stayed together.
+#[test]
+fn leechers_that_have_nothing_part_where_others_might_be_met() {
+    let plan = r#"
+        name = "pairs"
+        content = "4MiB"
+        piece = "256KiB"
+        limit = "15m"
+        link = { up = "256KiB/s" }
+        class = [
+            { name = "seed", count = 1, has = 1, connections = 3 },
+            { name = "leecher", count = 8, connections = 1 },
+        ]
+    "#;
+    finishes(&run(plan, 9));
+}
+
 /// Beyond a cut, a peer that had reported least was asked again as soon as it was snubbed, though
 /// others were within reach.
 #[test]

@@ -68,6 +68,7 @@ impl Session {
             self.rechoke(id, out);
             self.choose_blind(id);
             self.tell_tick(id, out);
+            self.make_room(id, out);
             self.dirty.insert(id);
         }
         self.job_news(out);
