@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -21,6 +22,11 @@ use crate::{
 /// Requests that a foreign peer takes at once where it does not say (libtorrent's documented
 /// default).
 const REQUESTS_DEFAULT: u32 = 250;
+/// A peer that lost an extent for slowness or silence gets no other for this long, times its failures
+/// in a row, as long as others work: or it would hold one extent after the other.
+const REST: Duration = Duration::from_secs(10);
+/// The most rests in a row.
+const REST_MAX: u32 = 6;
 
 /// Who made a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,7 +171,7 @@ pub struct Conn {
     pub slots_max: Option<u32>,
     /// The policy that was told of this peer.
     pub told_to: Option<PolicyId>,
-    /// Too slow: gets nothing before this, as long as others work.
+    /// Too slow, or silent: gets nothing before this, as long as others work.
     pub rests_until: Timestamp,
     /// It rejected requests though it does not choke us: gets nothing before this.
     pub refuses_until: Timestamp,
@@ -294,6 +300,11 @@ impl Conn {
         if let Some(slots) = &mut self.slow_start {
             *slots = slots.saturating_add(1);
         }
+    }
+
+    /// It lost an extent for slowness or silence: others are asked for a while.
+    pub fn rest(&mut self, now: Timestamp) {
+        self.rests_until = now + REST * self.fail_streak.min(REST_MAX);
     }
 
     /// Looks at the rates; ends slow start once the rate grows no more.

@@ -68,6 +68,7 @@ impl Session {
             self.rechoke(id, out);
             self.choose_blind(id);
             self.tell_tick(id, out);
+            self.make_room(id, out);
             self.dirty.insert(id);
         }
         self.job_news(out);
@@ -85,6 +86,7 @@ impl Session {
         state.snubbed = true;
         state.failures += 1;
         state.fail_streak += 1;
+        state.rest(self.now);
         state.last_progress = self.now;
         let (leases, peer) = (state.leases.iter().copied().collect::<Vec<_>>(), state.peer_id);
         for lease in leases {

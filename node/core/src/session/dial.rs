@@ -3,7 +3,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Action, Dial, Session, command::CommandError, reply, timers::Timer};
+use super::{
+    Action, Dial, Session, command::CommandError, fault::CloseCause, reply, timers::Timer,
+};
 use crate::{
     ids::{CommandId, ConnId, TorrentId},
     peer::{Conn, Origin},
@@ -12,6 +14,11 @@ use crate::{
 
 /// How long a peer that ended a connection in order is left alone before it is dialled again.
 pub(super) const REDIAL_AFTER: Duration = Duration::from_secs(10);
+
+/// Where a download has as many connections as it may, one gives way to another this often.
+const ROOM_EVERY: Duration = Duration::from_secs(60);
+/// It has brought nothing, and taken nothing, for so long.
+const USELESS_AFTER: Duration = Duration::from_secs(60);
 
 /// How long a seed waits for a peer to come by itself. Who cannot is dialled: Transmission loses its
 /// way to a peer without µTP, and a seed behind a wall is reached by nobody.
@@ -41,6 +48,32 @@ impl Session {
         }
         if let Some(next) = next {
             self.timers.set(Timer::Redial(id), next);
+        }
+    }
+
+    /// Where a download has as many connections as it may, and others might be dialled, the one gives
+    /// way that has been of no use for longest: or who chokes everybody, or has nothing either, could
+    /// take all the room there is, and keep it.
+    pub(super) fn make_room(&mut self, id: TorrentId, out: &mut Vec<Action>) {
+        let torrent = &self.torrents[&id];
+        let waits = self.now.since(torrent.made_room) < ROOM_EVERY;
+        if waits || torrent.is_finished() || !wants_peers(torrent) || self.leaving.is_some() {
+            return;
+        }
+        if self.limit_reached(id, 0).is_none() || !torrent.book.is_any_due(self.now) {
+            return;
+        }
+        let useless = torrent.conns.iter().map(|conn| &self.conns[conn]).filter(|state| {
+            let ours = matches!(state.origin, Origin::Incoming | Origin::Dialled);
+            let silent = self.now.since(state.last_payload) >= USELESS_AFTER;
+            ours && silent && state.rate_out.bps() == 0
+        });
+        let longest = useless.min_by_key(|state| (state.last_payload, state.id));
+        let Some((conn, addr)) = longest.map(|state| (state.id, state.address())) else { return };
+        self.close(conn, CloseCause::Full, out);
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.made_room = self.now;
+            torrent.book.gave_way(addr);
         }
     }
 

@@ -12,13 +12,15 @@ use crate::{
 
 /// The age of a lease from which an endgame duplicate may be granted.
 const DUPLICATE_AFTER: Duration = Duration::from_millis(500);
-/// A peer whose extent was taken over gets no other for this long, times its failures in a row, as
-/// long as others work: or it would hold one extent after the other.
-const REST: Duration = Duration::from_secs(10);
-/// The most rests in a row.
-const REST_MAX: u32 = 6;
 /// Waiting peers that are looked at for a take-over in one tick.
 const RESCUES_MAX: usize = 8;
+/// Each holder of an extent has twice as long as the one it was taken from, so often: or peers from
+/// whom the first byte takes longer than `take_over_after` would lose it to each other for ever. That
+/// is 32 s at last, and who is silent for 20 s is snubbed.
+const DOUBLINGS_MAX: u32 = 3;
+/// The same of a piece on trial, by the witnesses that did not finish it: nothing of what they brought
+/// is kept. That is 128 s at last.
+const TRIAL_DOUBLINGS_MAX: u32 = 5;
 
 impl Session {
     /// Where peers wait and nothing is left to grant them, extents are taken from holders that are
@@ -28,9 +30,8 @@ impl Session {
         if torrent.auto_download.is_none() || !torrent.may_download() || self.is_consulting(id) {
             return;
         }
-        let idle =
-            |conn: &&ConnId| self.conns[conn].leases.is_empty() && self.has_free_slot(**conn);
-        let mut waiting = torrent.conns.iter().filter(idle).copied().collect::<Vec<_>>();
+        let mut waiting = self.ready(id);
+        waiting.retain(|conn| self.conns[conn].leases.is_empty());
         waiting.sort_by_key(|conn| {
             (self.is_web_seed(*conn), std::cmp::Reverse(self.conns[conn].best_bps))
         });
@@ -48,10 +49,10 @@ impl Session {
                 let Some(state) = self.conns.get_mut(&holder) else { continue };
                 state.failures += 1;
                 state.fail_streak += 1;
-                state.rests_until = self.now + REST * state.fail_streak.min(REST_MAX);
+                state.rest(self.now);
                 let peer = state.peer_id;
                 if let Some(torrent) = self.torrents.get_mut(&id) {
-                    torrent.pieces.mark_tried(piece, extent, peer);
+                    torrent.pieces.mark_taken_over(piece, extent, peer);
                 }
                 self.tell_failed(holder, (piece, extent), ChunkFault::Timeout, out);
                 self.revoke(slow, out);
@@ -115,10 +116,15 @@ impl Session {
     /// Whether a holder is slower than a quarter of the median of all, or of the peer that waits.
     fn is_too_slow(&self, lease: LeaseId, waiting: ConnId) -> bool {
         let record = &self.leases[&lease];
-        if self.now.since(record.granted) < self.config.take_over_after {
+        let torrent = &self.torrents[&record.torrent];
+        let open = torrent.pieces.opened(record.piece);
+        let extent = open.and_then(|open| open.extents.get(record.extent as usize));
+        let lost = extent.map_or(0, |extent| extent.take_overs).min(DOUBLINGS_MAX);
+        let dismissed = torrent.blame.dismissed(record.piece).min(TRIAL_DOUBLINGS_MAX);
+        let doublings = lost.max(dismissed);
+        if self.now.since(record.granted) < self.config.take_over_after * (1 << doublings) {
             return false;
         }
-        let torrent = &self.torrents[&record.torrent];
         let mut rates = torrent
             .conns
             .iter()

@@ -84,10 +84,11 @@ impl Session {
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.hungry.insert(id);
-        let Some(received) = torrent.pieces.received(piece, record.extent, lease) else {
-            torrent.wasted += u64::from(record.due);
-            return;
-        };
+        if !torrent.pieces.came(piece, record.extent, lease, record.received) {
+            torrent.wasted += u64::from(record.received);
+        }
+        let Some(received) = torrent.pieces.received(piece, record.extent, lease) else { return };
+        torrent.wasted += received.in_vain;
         if received.complete {
             let compare = torrent.blame.on_trial(piece);
             out.push(Action::VerifyAndWrite { torrent: id, piece, compare });
@@ -118,11 +119,10 @@ impl Session {
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         self.hungry.insert(id);
-        let open = torrent.pieces.opened(piece);
-        let before = open.map(|open| open.extents[extent as usize].filled);
-        let free = before.is_some() && torrent.pieces.ended(piece, extent, lease, filled);
-        // What came is of use where it made more of the extent than there was.
-        if !free || before.is_none_or(|before| filled <= before) {
+        // How much of it was of use is known once the extent is whole, or its piece is given up.
+        if torrent.pieces.came(piece, extent, lease, record.received) {
+            torrent.pieces.ended(piece, extent, lease, filled);
+        } else {
             torrent.wasted += u64::from(record.received);
         }
     }
@@ -315,7 +315,6 @@ impl Session {
     ) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.failed_pieces += 1;
-        torrent.wasted += u64::from(torrent.metainfo.layout().piece_size(piece));
         let guilty = torrent.blame.failed(piece, blocks);
         self.give_up(id, piece, out);
         for suspect in guilty {
@@ -361,7 +360,8 @@ impl Session {
     /// Gives up a piece that is being fetched: not had again, nothing of it is kept.
     pub(super) fn give_up(&mut self, id: TorrentId, piece: PieceIndex, out: &mut Vec<Action>) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        let holders = torrent.pieces.give_up(piece);
+        let (holders, came) = torrent.pieces.give_up(piece);
+        torrent.wasted += came;
         torrent.put_back(piece);
         torrent.blame.clear(piece);
         self.weigh(id);

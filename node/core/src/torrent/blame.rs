@@ -28,6 +28,8 @@ struct Trial {
     contributors: Vec<Suspect>,
     /// Contributors that have not yet been asked for the whole piece alone.
     untried: Vec<Suspect>,
+    /// How many were asked alone and did not finish.
+    dismissed: u32,
 }
 
 /// Charges, bans, and pieces under trial.
@@ -101,7 +103,14 @@ impl Blame {
     pub fn dismiss_witness(&mut self, piece: PieceIndex, conn: ConnId) {
         if let Some(trial) = self.trials.get_mut(&piece) {
             trial.untried.retain(|suspect| suspect.conn != conn);
+            trial.dismissed = trial.dismissed.saturating_add(1);
         }
+    }
+
+    /// How many witnesses did not finish a piece on trial.
+    #[must_use]
+    pub fn dismissed(&self, piece: PieceIndex) -> u32 {
+        self.trials.get(&piece).map_or(0, |trial| trial.dismissed)
     }
 
     /// A piece failed its hash: returns who is proven to have sent bad data. With several
@@ -117,7 +126,7 @@ impl Blame {
         }
         if !self.trials.contains_key(&piece) && self.trials.len() < TRIALS_MAX {
             let untried = contributors.clone();
-            self.trials.insert(piece, Trial { blocks, contributors, untried });
+            self.trials.insert(piece, Trial { blocks, contributors, untried, dismissed: 0 });
         }
         Vec::new()
     }

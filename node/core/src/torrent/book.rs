@@ -159,6 +159,12 @@ impl Book {
         self.ready.iter().map(|&(.., addr)| addr).take(count).collect()
     }
 
+    /// Whether anybody may be dialled now.
+    #[must_use]
+    pub fn is_any_due(&self, now: Timestamp) -> bool {
+        !self.ready.is_empty() || self.waiting.first().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// Whose time has come may be dialled.
     fn advance(&mut self, now: Timestamp) {
         while let Some(&(_, addr)) = self.waiting.first().filter(|(at, _)| *at <= now) {
@@ -245,6 +251,13 @@ impl Book {
         let Some(entry) = self.entries.get(&addr) else { return };
         if matches!(entry.standing, Standing::Connected(c) | Standing::Dialling(c) if c == conn) {
             self.stand(addr, Standing::Free(again));
+        }
+    }
+
+    /// Whoever is at an address was of no use, and gives way to others: it is dialled after them.
+    pub fn gave_way(&mut self, addr: SocketAddr) {
+        if let Some(&entry) = self.entries.get(&addr) {
+            self.put(addr, Entry { failures: entry.failures + 1, ..entry });
         }
     }
 

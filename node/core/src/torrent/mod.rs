@@ -124,6 +124,8 @@ pub struct Torrent {
     pub deferred_until: Timestamp,
     /// When the last lease was granted.
     pub last_grant: Timestamp,
+    /// When a connection last gave way to another.
+    pub made_room: Timestamp,
     /// By whom peers are chosen for it; none: as for the node.
     pub chooser: Option<Chooser>,
     /// The connections that a policy cannot starve.
@@ -195,6 +197,7 @@ impl Torrent {
             rate_out: Rate::new(now),
             deferred_until: Timestamp::default(),
             last_grant: now,
+            made_room: now,
             chooser: None,
             blind: Blind::default(),
             web_seeds: WebSeeds::new(&metainfo.web_seeds, rng),

@@ -67,6 +67,10 @@ pub struct Extent {
     pub attempts: u32,
     /// Peers that failed it.
     pub tried: Vec<PeerId>,
+    /// How often it was taken from a holder for another peer.
+    pub take_overs: u32,
+    /// Bytes of it that came over its ended leases, whatever became of them.
+    pub came: u64,
 }
 
 /// A piece being fetched.
@@ -96,6 +100,8 @@ pub struct Received {
     pub complete: bool,
     /// The other holder, which lost.
     pub loser: Option<Holder>,
+    /// Bytes of the extent that came in vain: more than once, or in blocks that were not finished.
+    pub in_vain: u64,
 }
 
 /// Where every piece stands.
@@ -297,6 +303,8 @@ impl Pieces {
             },
             by: None,
             attempts: 0,
+            take_overs: 0,
+            came: 0,
             tried: Vec::new(),
         });
         let extents = extents.collect::<Vec<_>>();
@@ -357,6 +365,19 @@ impl Pieces {
         second
     }
 
+    /// So many bytes came over a lease that is about to end. False where the extent is no longer
+    /// fetched by it: they came in vain.
+    pub fn came(&mut self, piece: PieceIndex, extent: u32, lease: LeaseId, bytes: u32) -> bool {
+        let open = self.open.get_mut(&piece);
+        let Some(entry) = open.and_then(|open| open.extents.get_mut(extent as usize)) else {
+            return false;
+        };
+        let ExtentState::Leased(first, second) = entry.state else { return false };
+        let holds = first.lease == lease || second.is_some_and(|second| second.lease == lease);
+        entry.came += u64::from(if holds { bytes } else { 0 });
+        holds
+    }
+
     /// A lease ended unfilled. `filled` is what the extent's buffer holds, where the shell kept it.
     /// True where nobody fetches the extent any more.
     pub fn ended(&mut self, piece: PieceIndex, extent: u32, lease: LeaseId, filled: u32) -> bool {
@@ -377,7 +398,7 @@ impl Pieces {
         true
     }
 
-    /// An extent is in its buffer.
+    /// An extent is in its buffer; what came of it was told by [`Self::came`].
     pub fn received(&mut self, piece: PieceIndex, extent: u32, lease: LeaseId) -> Option<Received> {
         let entry = self.open.get_mut(&piece)?.extents.get_mut(extent as usize)?;
         let ExtentState::Leased(first, second) = entry.state else { return None };
@@ -389,12 +410,14 @@ impl Pieces {
         entry.by = Some(winner.conn);
         entry.state = ExtentState::Received;
         entry.filled = entry.len;
+        let in_vain = entry.came.saturating_sub(u64::from(entry.len - entry.padding));
+        entry.came -= in_vain;
         let extents = &self.open[&piece].extents;
         let complete = extents.iter().all(|e| e.state == ExtentState::Received);
         if complete {
             self.verify(piece);
         }
-        Some(Received { complete, loser })
+        Some(Received { complete, loser, in_vain })
     }
 
     /// A piece is verified and written. Returns the connection that sent most of it.
@@ -413,23 +436,34 @@ impl Pieces {
             .map(|(conn, _)| conn)
     }
 
-    /// A piece being fetched or verified is given up: missing again. Returns who held leases.
-    pub fn give_up(&mut self, piece: PieceIndex) -> Vec<Holder> {
+    /// A piece being fetched or verified is given up: missing again. Returns who held leases, and how
+    /// many bytes of it came in vain over those that ended.
+    pub fn give_up(&mut self, piece: PieceIndex) -> (Vec<Holder>, u64) {
         let from = self.slot(piece);
         assert!(matches!(from, Slot::Open | Slot::Verifying), "give up of {} in {from:?}", piece.0);
         let open = self.drop_open(piece);
         self.set(piece, Slot::Missing);
+        let came = open.extents.iter().map(|extent| extent.came).sum();
         let holders = open.extents.into_iter().flat_map(|extent| match extent.state {
             ExtentState::Leased(first, second) => [Some(first), second],
             ExtentState::Missing | ExtentState::Reserved | ExtentState::Received => [None, None],
         });
-        holders.flatten().collect()
+        (holders.flatten().collect(), came)
     }
 
     /// Whether the piece is being verified.
     #[must_use]
     pub fn is_verifying(&self, piece: PieceIndex) -> bool {
         self.slot(piece) == Slot::Verifying
+    }
+
+    /// An extent is taken from a slow holder.
+    pub fn mark_taken_over(&mut self, piece: PieceIndex, extent: u32, from: PeerId) {
+        self.mark_tried(piece, extent, from);
+        let open = self.open.get_mut(&piece);
+        if let Some(extent) = open.and_then(|open| open.extents.get_mut(extent as usize)) {
+            extent.take_overs += 1;
+        }
     }
 
     /// A peer failed an extent: it is asked again only where nobody else is.

@@ -146,7 +146,8 @@ impl World {
     }
 
     fn revive(&mut self, host: usize) {
-        if self.hosts[host].node.is_none() && self.hosts[host].record.left.is_none() {
+        let record = &self.hosts[host].record;
+        if self.hosts[host].node.is_none() && record.came.is_some() && record.left.is_none() {
             self.start(host);
         }
     }

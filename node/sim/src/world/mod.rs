@@ -270,13 +270,15 @@ impl World {
         self.agenda.after(now, Duration::from_secs(1), What::Inspect);
     }
 
-    /// Whether a host has a peer that has everything, is sound, within reach and serves it, and room
-    /// for what it would send.
+    /// Whether an honest host has a peer that has everything, is sound, within reach and serves it, and room
+    /// for what it would send, with nothing that waits for its disk.
     fn is_able(&self, host: usize) -> bool {
         let it = &self.hosts[host];
-        let Some(node) = it.node.as_ref().filter(|node| !node.leaving && !it.disk.full) else {
-            return false;
-        };
+        // Seeds part with who claims everything.
+        let honest = self.conduct(host).is_honest();
+        let able =
+            |node: &&Node| honest && !node.leaving && !it.disk.full && node.verifying.is_empty();
+        let Some(node) = it.node.as_ref().filter(able) else { return false };
         node.conns.values().any(|&id| {
             let Some(other) = self.links.get(id.other()).filter(|other| other.serving) else {
                 return false;

@@ -196,10 +196,7 @@ impl World {
         }
         if seeds {
             self.command(host, Command::ConnectTracker(torrent));
-            if first {
-                self.hosts[host].record.complete = Some(now);
-            }
-            return;
+            return self.completed(host);
         }
         let download = Command::AutoDownload { torrent, available_only: false, patient: true };
         if let Some(Ok(Done::Job { job, .. })) = self.command(host, download)
@@ -258,7 +255,6 @@ impl World {
     }
 
     pub(super) fn job_ended(&mut self, host: usize, job: JobId) {
-        let now = self.now;
         let Some(node) = self.hosts[host].node.as_ref().filter(|node| node.job == Some(job)) else {
             return;
         };
@@ -266,13 +262,20 @@ impl World {
         if ended.is_none_or(|(_, result)| result.is_err()) {
             return;
         }
+        self.completed(host);
+    }
+
+    /// A host has everything: by a download, or from the start.
+    fn completed(&mut self, host: usize) {
+        let record = &mut self.hosts[host].record;
+        if record.complete.is_some() || record.left.is_some() {
+            return;
+        }
+        record.complete = Some(self.now);
         let class = &self.plan.classes[self.hosts[host].class];
-        let (honest, stay) = (class.conduct.is_honest(), class.stay);
-        if self.hosts[host].record.complete.replace(now).is_none() {
-            self.unfinished -= usize::from(honest);
-            if let Stay::AfterComplete(stay) = stay {
-                self.plan_for(stay, What::Go(host));
-            }
+        self.unfinished -= usize::from(class.conduct.is_honest() && class.has < 1.0);
+        if let Stay::AfterComplete(stay) = class.stay {
+            self.plan_for(stay, What::Go(host));
         }
     }
 

@@ -25,7 +25,7 @@ fn second_lease_wins_and_names_the_loser() {
     assert!(!pieces.lease(piece, 0, holder(1)));
     assert!(pieces.lease(piece, 0, holder(2)));
     let received = pieces.received(piece, 0, LeaseId(2)).unwrap();
-    assert_eq!(received, Received { complete: true, loser: Some(holder(1)) });
+    assert_eq!(received, Received { complete: true, loser: Some(holder(1)), in_vain: 0 });
     assert_eq!(pieces.received(piece, 0, LeaseId(1)), None);
 }
 
