@@ -154,6 +154,25 @@ fn who_is_silent_beyond_a_cut_is_not_asked_again_at_once() {
     assert!(last < Some(Duration::from_secs(150)), "{last:?}");
 }
 
+/// A connection that a script may not starve was fed after it had ended, until the next tick: the
+/// session failed an assertion.
+#[test]
+fn who_is_gone_is_not_fed_beside_a_script() {
+    let plan = r#"
+        name = "scripted"
+        content = "4MiB"
+        piece = "256KiB"
+        limit = "10m"
+        link = { up = "1MB/s" }
+        class = [
+            { name = "seed", count = 1, has = 1 },
+            { name = "leecher", count = 8, policy = "sequential.lua" },
+            { name = "flapper", count = 2, conduct = { flapper = "1s" } },
+        ]
+    "#;
+    finishes(&run(plan, 3));
+}
+
 /// A host that drew every piece of a small torrent was waited for to the limit.
 #[test]
 fn who_begins_with_everything_by_chance_is_complete() {

@@ -318,6 +318,7 @@ impl Session {
         if let Some(torrent) = self.torrents.get_mut(&state.torrent) {
             torrent.conns.retain(|&c| c != conn);
             torrent.roster.remove(conn);
+            torrent.blind.forget(conn);
             if torrent.conns.is_empty() {
                 torrent.rate_in.reset(self.now);
                 torrent.rate_out.reset(self.now);

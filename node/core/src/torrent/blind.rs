@@ -32,6 +32,11 @@ impl Blind {
         BLIND_CONNS - self.0.len()
     }
 
+    /// A connection is gone.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.0.retain(|kept| kept.conn != conn);
+    }
+
     /// Lets go of all.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -85,6 +90,8 @@ mod tests {
         assert_eq!(blind.hungry(at(10)), [ConnId(1), ConnId(2)]);
         assert_eq!(blind.release(at(29), |_| true), 0);
         assert_eq!(blind.release(at(29), |conn| conn == ConnId(2)), 1, "one is gone");
+        blind.forget(ConnId(2));
+        assert_eq!(blind.hungry(at(29)), [], "who is gone is not fed");
         assert_eq!(blind.release(at(30), |_| true), 2);
     }
 }
