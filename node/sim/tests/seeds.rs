@@ -93,6 +93,31 @@ fn no_more_is_in_vain_than_came() {
     finishes(&run(TRIALS, 12));
 }
 
+/// Of a large piece on trial nobody sends everything in the 30 s for which a slot is kept: each
+/// witness was excused when it choked, and what it had brought was thrown away.
+#[test]
+fn a_large_piece_on_trial_is_fetched_where_slots_change() {
+    let plan = r#"
+        name = "slots"
+        content = "4MiB"
+        piece = "4MiB"
+        limit = "1h"
+        link = { up = "64KiB/s" }
+        class = [
+            { name = "seed", count = 2, has = 1, unchoke = 1 },
+            { name = "leecher", count = 6, unchoke = 2 },
+        ]
+        [[fault]]
+        kind = "bad_memory"
+        class = "seed"
+        hosts = 1
+        part = 0.05
+        at = "5s"
+        until = "400s"
+    "#;
+    finishes(&run(plan, 0));
+}
+
 /// Eight that choke everybody took all four connections and kept them.
 #[test]
 fn peers_that_choke_everybody_do_not_keep_all_connections() {

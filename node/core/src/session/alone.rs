@@ -46,7 +46,8 @@ impl Session {
         piece: PieceIndex,
         out: &mut Vec<Action>,
     ) {
-        let witness = self.torrents[&id].blame.on_trial(piece).then(|| self.witness(id, piece));
+        let witness =
+            self.torrents[&id].blame.wants_witness(piece).then(|| self.witness(id, piece));
         let only = witness.flatten();
         self.begin(id, piece, only, out);
         if only.is_some() {

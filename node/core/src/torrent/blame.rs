@@ -52,6 +52,10 @@ const REMEMBERED_MAX: usize = 4096;
 /// again.
 const TRIALS_MAX: usize = 64;
 
+/// Witnesses that may fail to finish a piece on trial in a row before it is fetched from all once
+/// more: who chokes us by turns, or is far away, finishes no large piece alone.
+const WITNESSES_MAX: u32 = 6;
+
 /// What a charge led to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sentence {
@@ -85,6 +89,12 @@ impl Blame {
     #[must_use]
     pub fn on_trial(&self, piece: PieceIndex) -> bool {
         self.trials.contains_key(&piece)
+    }
+
+    /// Whether a piece on trial is to be asked of one witness, alone.
+    #[must_use]
+    pub fn wants_witness(&self, piece: PieceIndex) -> bool {
+        self.trials.get(&piece).is_some_and(|trial| trial.dismissed < WITNESSES_MAX)
     }
 
     /// Who is to be asked for the whole of a piece on trial, alone: the first contributor of the
@@ -124,7 +134,10 @@ impl Blame {
             self.dismiss_witness(piece, only.conn);
             return vec![only];
         }
-        if !self.trials.contains_key(&piece) && self.trials.len() < TRIALS_MAX {
+        if let Some(trial) = self.trials.get_mut(&piece) {
+            // From all it was wrong again: witnesses are asked anew.
+            trial.dismissed = 0;
+        } else if self.trials.len() < TRIALS_MAX {
             let untried = contributors.clone();
             self.trials.insert(piece, Trial { blocks, contributors, untried, dismissed: 0 });
         }
@@ -218,6 +231,26 @@ mod tests {
         let guilty = blame.passed(piece, &[block(0, 1, 10), block(1, 1, 11)]);
         assert_eq!(guilty, [suspect(2)]);
         assert!(!blame.on_trial(piece));
+    }
+
+    #[test]
+    fn after_witnesses_that_did_not_finish_all_are_asked_until_that_is_wrong_too() {
+        let mut blame = Blame::default();
+        let piece = PieceIndex(7);
+        let fail = |blame: &mut Blame| {
+            blame.contributes(piece, suspect(1));
+            blame.contributes(piece, suspect(2));
+            blame.failed(piece, vec![block(0, 1, 10), block(1, 2, 99)])
+        };
+        assert!(!blame.wants_witness(piece));
+        assert!(fail(&mut blame).is_empty());
+        for _ in 0..WITNESSES_MAX {
+            assert!(blame.wants_witness(piece));
+            blame.dismiss_witness(piece, ConnId(3));
+        }
+        assert!(!blame.wants_witness(piece) && blame.on_trial(piece));
+        assert!(fail(&mut blame).is_empty());
+        assert!(blame.wants_witness(piece));
     }
 
     #[test]
