@@ -10,10 +10,10 @@ use shoal_sim::{
 
 /// Runs a plan with a seed to its end, under the policy that hosts have by default.
 fn run(plan: &str, seed: u64) -> Outcome {
-    let plan = Plan::read(plan).unwrap_or_else(|error| panic!("{error}"));
+    let plan = Plan::read(plan).expect("a plan");
     let options = Options { seed, ..Options::default() };
     let run = Run::new(&Arc::new(plan), &options, |_| None);
-    run.unwrap_or_else(|error| panic!("{error}")).finish()
+    run.expect("a run").finish()
 }
 
 /// No check was violated, and every honest host that stayed has everything.
