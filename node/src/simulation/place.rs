@@ -71,8 +71,6 @@ struct Shared {
     next: AtomicUsize,
     given_up: CancellationToken,
     board: Mutex<Board>,
-    /// Back when the last thread is done.
-    _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -80,6 +78,9 @@ struct Board {
     tally: Tally,
     outcomes: Vec<Option<Outcome>>,
     end: Option<oneshot::Sender<Result<Vec<Outcome>, SetupError>>>,
+    /// Back before the end of the last run is told: who hears of it may begin the next at once. Where
+    /// the work is given up, back when the last thread is done.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
@@ -99,8 +100,7 @@ impl Place {
             jobs,
             next: AtomicUsize::new(0),
             given_up: CancellationToken::new(),
-            board: Mutex::new(Board { tally, outcomes, end: Some(end) }),
-            _permit: permit,
+            board: Mutex::new(Board { tally, outcomes, end: Some(end), permit: Some(permit) }),
         });
         // Made first: where a thread is refused, those that began give up.
         let working = Working { shared, ended };
@@ -177,6 +177,7 @@ impl Board {
         }
         if self.outcomes.iter().all(Option::is_some) {
             let outcomes = std::mem::take(&mut self.outcomes).into_iter().flatten().collect();
+            self.permit = None;
             self.tell(Ok(outcomes));
         }
     }
@@ -227,6 +228,7 @@ mod tests {
         let outcomes = working.ended().await.unwrap();
         assert_eq!(outcomes.iter().map(|it| it.seed).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(working.shown().done, 3);
+        assert!(place.begin(&command, 4).is_ok(), "who hears of the end may begin the next");
     }
 
     #[tokio::test]
