@@ -181,7 +181,8 @@ mod tests {
         let check = |more: &str, cause: &str| {
             let seed = "[[class]]\nname = \"seed\"\ncount = 1\nhas = 1\n";
             let leecher = format!("[[class]]\nname = \"leecher\"\ncount = 2\n{more}\n");
-            let text = format!("name = \"x\"\ncontent = \"1MiB\"\n{seed}{leecher}");
+            let head = "name = \"x\"\ncontent = \"1MiB\"\n[link]\nqueue = \"25ms\"\n";
+            let text = format!("{head}{seed}{leecher}");
             let error = Plan::of(plan::Plan::read(&text).unwrap()).err();
             let error = error.map(|error| format!("{error:#}")).unwrap_or_default();
             assert!(error.contains(cause) && error.is_empty() == cause.is_empty(), "{error}");
@@ -192,6 +193,7 @@ mod tests {
         check("arrive = { every = \"1s\" }", "comes by chance");
         check("stay = { about = \"9s\" }", "leaves");
         check("conduct = \"liar\"", "rules of its own");
+        check("queue = \"1s\"", "a queue other than 25ms");
         check("unchoke = 4", "chooses");
     }
 }
