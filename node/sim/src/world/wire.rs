@@ -36,7 +36,7 @@ const TERMS: Terms = Terms { fast: true, extended: true };
 pub(super) type Turn = (Timestamp, Vec<(EndId, PieceIndex)>);
 
 /// A turn of a host, microseconds.
-const TURN_US: u64 = 20_000;
+const TURN_US: u64 = 10_000;
 /// Where dials come from: no host listens there.
 const DIAL_PORT: u16 = 40_000;
 
