@@ -180,8 +180,9 @@ impl World {
 
     /// An end hears that what it sent has come.
     pub(super) fn acked(&mut self, id: EndId, bytes: u32) {
+        let now = self.now;
         let Some(end) = self.links.get_mut(id) else { return };
-        end.window.acked(bytes);
+        end.window.acked(now, bytes);
         if std::mem::take(&mut end.window.blocked) {
             self.may_send(id);
         }

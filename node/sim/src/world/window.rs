@@ -21,22 +21,22 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(crate) struct Window {
     size: u32,
     in_flight: u32,
-    /// When it last sent.
-    sent: Timestamp,
+    /// When it last sent, or heard that something came: a long way is no idleness.
+    active: Timestamp,
     /// It has something to send and waits for what is on its way.
     pub(crate) blocked: bool,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { size: INITIAL, in_flight: 0, sent: Timestamp(0), blocked: false }
+        Self { size: INITIAL, in_flight: 0, active: Timestamp(0), blocked: false }
     }
 }
 
 impl Window {
     /// How much of so many bytes may set out now; none where a segment may not.
     pub(crate) fn room(&mut self, now: Timestamp, bytes: u32) -> u32 {
-        let idle = now.since(self.sent).as_micros() / IDLE.as_micros();
+        let idle = now.since(self.active).as_micros() / IDLE.as_micros();
         if self.in_flight == 0 && idle > 0 {
             let halvings = u32::try_from(idle).unwrap_or(u32::MAX);
             self.size = self.size.checked_shr(halvings).unwrap_or(0).max(INITIAL);
@@ -47,11 +47,12 @@ impl Window {
 
     pub(crate) fn send(&mut self, now: Timestamp, bytes: u32) {
         self.in_flight += bytes;
-        self.sent = now;
+        self.active = now;
     }
 
     /// So many bytes came, as is heard now.
-    pub(crate) fn acked(&mut self, bytes: u32) {
+    pub(crate) fn acked(&mut self, now: Timestamp, bytes: u32) {
+        self.active = self.active.max(now);
         // What is not used does not grow.
         if self.in_flight.saturating_mul(2) >= self.size {
             self.size = (self.size + bytes).min(MAX);
@@ -74,7 +75,7 @@ mod tests {
             window.send(now, room);
             assert_eq!(window.room(now, u32::MAX), 0, "all of it is on its way");
             now = now + Duration::from_millis(50);
-            window.acked(room);
+            window.acked(now, room);
             rounds += 1;
         }
         assert_eq!(rounds, 9);
@@ -88,7 +89,7 @@ mod tests {
     fn a_window_that_is_not_used_up_does_not_grow() {
         let mut window = Window::default();
         window.send(Timestamp(1), 1000);
-        window.acked(1000);
+        window.acked(Timestamp(2), 1000);
         assert_eq!(window.size, INITIAL);
     }
 }
