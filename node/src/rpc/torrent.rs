@@ -9,7 +9,7 @@ use shoal::v1::{self as api, torrent_service_server::TorrentService};
 use shoal_core::{
     bitfield::Bitfield,
     config::{GIVEN_PEERS_MAX, METAINFO_LEN_MAX},
-    ids::TorrentId,
+    ids::{InfoHash, TorrentId},
     magnet::Magnet,
     metainfo::MetainfoError,
     session::{Session, command::Command},
@@ -135,13 +135,27 @@ impl TorrentService for Context {
 
 /// A torrent or a magnet link as it stands, with its place.
 pub(super) async fn described(this: &Context, id: TorrentId) -> Result<api::Torrent, Refusal> {
-    let look = move |session: &Session| {
-        let view = session.torrent(id).map(|view| Known::Torrent(Box::new(view)));
-        view.or_else(|| session.quest(id).map(Known::Quest))
-    };
+    shown(this, move |session| known(session, id)).await
+}
+
+/// A magnet link that was just given; its torrent, where its metadata was quicker.
+async fn sought(this: &Context, id: TorrentId, hash: InfoHash) -> Result<api::Torrent, Refusal> {
+    let found = move |session: &Session| session.by_hash(&hash).and_then(|id| known(session, id));
+    shown(this, move |session| known(session, id).or_else(|| found(session))).await
+}
+
+async fn shown(
+    this: &Context,
+    look: impl FnOnce(&Session) -> Option<Known> + Send + 'static,
+) -> Result<api::Torrent, Refusal> {
     let known = this.peer_role()?.query(look).await?;
     let known = known.ok_or_else(|| Refusal::new(Reason::UnknownTorrent, "no such torrent"))?;
     this.message(&known).await
+}
+
+fn known(session: &Session, id: TorrentId) -> Option<Known> {
+    let view = session.torrent(id).map(|view| Known::Torrent(Box::new(view)));
+    view.or_else(|| session.quest(id).map(Known::Quest))
 }
 
 async fn change(
@@ -269,8 +283,9 @@ async fn add(
         Some(Source::Magnet(link)) => {
             let mut magnet = Magnet::parse(&link)?;
             magnet.peers.extend(peers);
+            let hash = magnet.info_hash;
             let added = session.add_magnet(AddMagnet { magnet, files: request.files }).await?;
-            let torrent = described(this, added.id).await?;
+            let torrent = sought(this, added.id, hash).await?;
             return Ok(api::AddTorrentResponse { torrent: Some(torrent), already: added.already });
         }
         Some(Source::Metainfo(bytes)) if bytes.len() as u64 > METAINFO_LEN_MAX => {
