@@ -1,14 +1,14 @@
 //! Stubs of `shoal.v1`, generated from `proto/shoal/v1/*.proto`, and a way to a node.
 //!
-//! [`v1`] holds the messages, the clients and the server traits; [`client::connect`] makes a channel
-//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `http://127.0.0.1:7002`. What
-//! the calls mean, with their units, is in `docs/api.md`; what every client has to know, in
-//! `docs/integrating.md`; a whole service to copy, in `examples/pusher`.
+//! [`v1`] holds the messages, the clients and the server traits; [`client::Connect`] makes a connection
+//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `https://10.0.0.1:7002`, a token
+//! and certificates. What the calls mean, with their units, is in `docs/api.md`; what every client has
+//! to know, in `docs/integrating.md`; a whole service to copy, in `examples/pusher`.
 //!
 //! # A call
 //!
-//! A channel is cheap to clone and reconnects by itself; a client of a service is made where it is
-//! used. Lists come in pages.
+//! A connection is cheap to clone and restores itself; a client of a service is made where it is used.
+//! Lists come in pages.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -22,8 +22,8 @@
 //! # let endpoint = format!("unix://{}/shoald.sock", dir.path().display());
 //! use shoal::v1::{ListTorrentsRequest, torrent_service_client::TorrentServiceClient};
 //!
-//! let channel = shoal::client::connect(&endpoint).await?;
-//! let mut torrents = TorrentServiceClient::new(channel);
+//! let connection = shoal::client::Connect::to(&endpoint).connect().await?;
+//! let mut torrents = TorrentServiceClient::new(connection);
 //! let mut request = ListTorrentsRequest::default();
 //! loop {
 //!     let page = torrents.list_torrents(request.clone()).await?.into_inner();
@@ -60,9 +60,9 @@
 //!     torrent_service_client::TorrentServiceClient,
 //! };
 //!
-//! let channel = shoal::client::connect(&endpoint).await?;
+//! let connection = shoal::client::Connect::to(&endpoint).connect().await?;
 //! // The last message carries the metainfo file: more than clients take unless told.
-//! let mut torrents = TorrentServiceClient::new(channel.clone())
+//! let mut torrents = TorrentServiceClient::new(connection.clone())
 //!     .max_decoding_message_size(shoal::client::REPLY_LEN_MAX);
 //! # std::fs::write(dir.path().join("image.bin"), [7; 100_000])?;
 //! # let path = dir.path().join("image.bin").to_str().ok_or("a path")?.to_owned();
@@ -76,7 +76,7 @@
 //! }
 //!
 //! let request = AutoDownloadRequest { torrent: info_hash, ..Default::default() };
-//! let mut job = PeerServiceClient::new(channel).auto_download(request).await?.into_inner();
+//! let mut job = PeerServiceClient::new(connection).auto_download(request).await?.into_inner();
 //! while let Some(message) = job.message().await? {
 //!     if message.complete {
 //!         println!("here they are: {:?}", message.paths);
@@ -105,9 +105,9 @@
 //! use shoal::v1::{GetTorrentRequest, torrent_service_client::TorrentServiceClient};
 //! use tonic_types::StatusExt as _;
 //!
-//! let channel = shoal::client::connect(&endpoint).await?;
+//! let connection = shoal::client::Connect::to(&endpoint).connect().await?;
 //! let request = GetTorrentRequest { torrent: "none such".to_owned(), ..Default::default() };
-//! let status = TorrentServiceClient::new(channel).get_torrent(request).await.unwrap_err();
+//! let status = TorrentServiceClient::new(connection).get_torrent(request).await.unwrap_err();
 //! let info = status.get_details_error_info().ok_or("the connection broke")?;
 //! assert_eq!((info.domain.as_str(), info.reason.as_str()), (shoal::ERROR_DOMAIN, "UNKNOWN_TORRENT"));
 //! # node.shutdown().await;

@@ -373,7 +373,8 @@ def main() -> int:
     try:
         token = os.environ.get("SHOAL_TOKEN")
         if not token and arguments.token_file:
-            token = Path(arguments.token_file).read_text().strip()
+            token = Path(arguments.token_file).read_text()
+        token = token.strip() if token else None
         result = asyncio.run(run(arguments, token))
     except grpc.aio.AioRpcError as error:
         say(explain(error))

@@ -11,6 +11,13 @@ use crate::{
 
 /// A method, and the test of it: file below `tests/e2e`, function. The one that says most.
 const TESTS: &[(&str, &str, &str)] = &[
+    ("AuthService.CreateToken", "auth", "a_token_ends_at_its_time_and_its_streams_with_it"),
+    (
+        "AuthService.ListTokens",
+        "auth",
+        "shoalctl_calls_over_tls_with_a_token_and_says_what_is_missing",
+    ),
+    ("AuthService.RevokeToken", "auth", "a_revoked_token_ends_its_streams_at_once_and_no_job"),
     ("JobService.CancelJob", "jobs", "a_cancelled_job_tells_its_callers_and_can_be_begun_again"),
     (
         "JobService.ListJobs",
@@ -233,6 +240,7 @@ fn words(method: &MethodDescriptor) -> Option<String> {
     let verb = kebab(method.name()).split('-').next().unwrap_or_default().to_owned();
     let words = match (service.name(), method.name()) {
         ("PeerService", name) => kebab(name),
+        ("AuthService", _) => format!("token {verb}"),
         ("NodeService", "GetInfo") => "node info".to_owned(),
         ("NodeService", "WatchEvents") => "events".to_owned(),
         ("JobService", _) => format!("jobs {verb}"),

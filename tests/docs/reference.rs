@@ -7,12 +7,16 @@ use prost_reflect::{
     MethodDescriptor, ServiceDescriptor,
 };
 use shoal_ctl::exit::Exit;
-use shoal_node::rpc::status::Reason;
+use shoal_node::rpc::{access, status::Reason};
 
 use crate::{
     api::{Api, PACKAGE, comment, method_name},
     page::root,
 };
+
+const SCOPES: &str = "\
+A token has scopes; each call needs one of them, and `admin` has all. The node's own user needs no token
+over the Unix socket. [operating.md](operating.md#who-may-call) says how tokens are made.";
 
 const HEAD: &str = "\
 # API reference
@@ -75,22 +79,23 @@ fn render(api: &Api) -> String {
 
 /// A table of all methods.
 fn overview(api: &Api, text: &mut String) {
-    let _ = write!(text, "\n## All calls\n\n| call | command | |\n|---|---|---|\n");
+    let _ = write!(text, "\n## All calls\n\n{SCOPES}\n\n| call | scope | |\n|---|---|---|\n");
     for method in api.methods() {
         let _ = writeln!(
             text,
             "| {} | {} | {} |",
             link(&method_name(&method)),
-            command(&method),
+            scope(&method),
             cell(&first_sentence(&said(&method)))
         );
     }
 }
 
-/// The command that makes the call.
-fn command(method: &MethodDescriptor) -> String {
-    let _ = method;
-    String::new()
+/// What a token has to be for.
+fn scope(method: &MethodDescriptor) -> &'static str {
+    let path = format!("{}/{}", method.parent_service().name(), method.name());
+    let found = access::METHODS.iter().find(|(known, _)| *known == path);
+    found.unwrap_or_else(|| panic!("{path} has no scope")).1.name()
 }
 
 fn section(service: &ServiceDescriptor, text: &mut String) {
@@ -102,7 +107,13 @@ fn section(service: &ServiceDescriptor, text: &mut String) {
         let stream = if method.is_server_streaming() { "stream " } else { "" };
         let _ = write!(text, "\n### {}\n\n", method_name(&method));
         let _ = write!(text, "{}\n\n", prose(&said(&method)));
-        let _ = writeln!(text, "`{}` → {stream}`{}`", input.name(), output.name());
+        let _ = writeln!(
+            text,
+            "`{}` → {stream}`{}` · scope {}",
+            input.name(),
+            output.name(),
+            scope(&method)
+        );
         for message in [input, output] {
             let file = message.parent_file();
             let _ = write!(text, "\n**{}**: ", message.name());

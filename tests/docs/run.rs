@@ -46,8 +46,9 @@ fn run(script: &str) -> Option<Output> {
     let mut script = script.replace("/tmp/shoal", &dir.path().join("s").display().to_string());
     for (shown, free) in ["7001", "7000", "7010", "7002"].iter().zip(&ports) {
         let free = free.local_addr().unwrap().port();
-        script = script.replace(&format!("127.0.0.1:{shown}"), &format!("127.0.0.1:{free}"));
-        script = script.replace(&format!("127.0.0.1 {shown}"), &format!("127.0.0.1 {free}"));
+        for host in ["127.0.0.1:", "127.0.0.1 ", "0.0.0.0:", "localhost:"] {
+            script = script.replace(&format!("{host}{shown}"), &format!("{host}{free}"));
+        }
     }
     drop(ports);
     let whole =

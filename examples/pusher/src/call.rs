@@ -13,7 +13,8 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 /// Why something did not happen.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Failure {
-    /// The reason: a node's (`ErrorInfo.reason`), or UNREACHABLE, SILENT, LATE, INTERRUPTED, USAGE.
+    /// The reason: a node's (`ErrorInfo.reason`), or one of ours: UNREACHABLE,
+    /// UNTRUSTED, SILENT, LATE, INTERRUPTED, USAGE, INTERNAL.
     pub(crate) reason: String,
     /// For a person.
     pub(crate) message: String,
@@ -51,8 +52,17 @@ impl Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let passing = matches!(error, ConnectError::Unreachable { .. });
-        let reason = if passing { "UNREACHABLE" } else { "USAGE" };
+        let (reason, passing) = match error {
+            ConnectError::Unreachable { .. } => ("UNREACHABLE", true),
+            ConnectError::Untrusted { .. } => ("UNTRUSTED", false),
+            ConnectError::Malformed(_)
+            | ConnectError::PathTooLong(_)
+            | ConnectError::File { .. }
+            | ConnectError::BadToken
+            | ConnectError::PlaintextToken(_)
+            | ConnectError::NoTls(_)
+            | ConnectError::BadCertificate(_) => ("USAGE", false),
+        };
         Self { passing, ..Self::own(reason, error.to_string()) }
     }
 }

@@ -72,13 +72,13 @@ impl Report {
             info_hash: release.info_hash.clone(),
             bytes: release.bytes,
         };
-        let nodes = args.targets.iter().map(|endpoint| Node::new(endpoint)).collect();
+        let nodes = args.targets.iter().map(|place| Node::new(&place.endpoint)).collect();
         Self { release: Some(pushed), error: None, seconds: 0.0, nodes }
     }
 
     /// Nothing was distributed.
     pub(crate) fn of_failed_source(args: &Args, failure: Failure) -> Self {
-        let message = format!("{}: {}", args.source, failure.message);
+        let message = format!("{}: {}", args.source.endpoint, failure.message);
         let error = Some(Failure { message, ..failure });
         Self { release: None, error, seconds: 0.0, nodes: Vec::new() }
     }

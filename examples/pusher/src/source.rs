@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use shoal::client::Connection;
 use shoal::v1::{
     self, node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
     torrent_service_client::TorrentServiceClient,
 };
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use crate::{
     args::Args,
@@ -28,8 +29,8 @@ pub(crate) struct Release {
 
 /// Makes the release on the source node and seeds it. Made before: it is taken up.
 pub(crate) async fn release(args: &Args) -> Result<Release, Failure> {
-    let channel = shoal::client::connect(&args.source).await?;
-    let mut node = NodeServiceClient::new(channel.clone());
+    let connection = args.connect(&args.source).await?;
+    let mut node = NodeServiceClient::new(connection.clone());
     let info = answer(node.get_info(v1::GetInfoRequest {})).await?;
     let tracker = args.tracker.clone().or(Some(info.announce_url).filter(|url| !url.is_empty()));
     let peers = source_peer(args, &info.peer_address);
@@ -44,13 +45,13 @@ pub(crate) async fn release(args: &Args) -> Result<Release, Failure> {
         trackers: tracker.iter().map(|url| v1::TrackerTier { urls: vec![url.clone()] }).collect(),
         ..v1::CreateTorrentRequest::default()
     };
-    let made = create(&channel, request, args).await?;
+    let made = create(&connection, request, args).await?;
     let request = v1::GetTorrentRequest { torrent: made.info_hash.clone(), ..Default::default() };
-    let torrent = answer(client(&channel).get_torrent(request)).await?;
+    let torrent = answer(client(&connection).get_torrent(request)).await?;
     let torrent = torrent.torrent.ok_or_else(|| Failure::broken_promise("torrent"))?;
     if tracker.is_some() {
         let request = v1::ConnectTrackerRequest { torrent: made.info_hash.clone() };
-        answer(PeerServiceClient::new(channel).connect_tracker(request)).await?;
+        answer(PeerServiceClient::new(connection).connect_tracker(request)).await?;
     }
     Ok(Release {
         name: torrent.name,
@@ -72,7 +73,7 @@ fn source_peer(args: &Args, listens: &str) -> Option<v1::PeerAddress> {
 /// The path as the source node sees it: over its Unix socket, paths of this machine are its own.
 fn absolute(args: &Args) -> Result<String, Failure> {
     let bad = |cause: String| Failure::usage(format!("{}: {cause}", args.path.display()));
-    let path: PathBuf = if args.source.starts_with("unix:") {
+    let path: PathBuf = if args.source.endpoint.starts_with("unix:") {
         args.path.canonicalize().map_err(|error| bad(error.to_string()))?
     } else {
         args.path.clone()
@@ -89,23 +90,25 @@ fn utf8(path: &Path) -> Option<String> {
 
 /// Makes the torrent and seeds it; where the node has it already, only its metainfo is made again.
 async fn create(
-    channel: &Channel,
+    connection: &Connection,
     request: v1::CreateTorrentRequest,
     args: &Args,
 ) -> Result<v1::CreateTorrentResponse, Failure> {
     let again = v1::CreateTorrentRequest { no_seed: true, ..request.clone() };
-    match created(channel, request, args).await {
-        Err(failure) if failure.reason == "TORRENT_EXISTS" => created(channel, again, args).await,
+    match created(connection, request, args).await {
+        Err(failure) if failure.reason == "TORRENT_EXISTS" => {
+            created(connection, again, args).await
+        }
         made => made,
     }
 }
 
 async fn created(
-    channel: &Channel,
+    connection: &Connection,
     request: v1::CreateTorrentRequest,
     args: &Args,
 ) -> Result<v1::CreateTorrentResponse, Failure> {
-    let mut stream = answer(client(channel).create_torrent(request)).await?;
+    let mut stream = answer(client(connection).create_torrent(request)).await?;
     let mut told = 0;
     while let Some(message) = next(&mut stream, args).await? {
         if !message.metainfo.is_empty() {
@@ -115,7 +118,7 @@ async fn created(
         let percent = 100 * progress.done_bytes / progress.total_bytes.max(1);
         if percent >= told + 10 {
             told = percent;
-            say(&format!("{}: hashing, {percent} %", args.source));
+            say(&format!("{}: hashing, {percent} %", args.source.endpoint));
         }
     }
     Err(Failure::broken_promise("metainfo"))
@@ -126,8 +129,8 @@ pub(crate) async fn next<T>(stream: &mut Streaming<T>, args: &Args) -> Result<Op
     within(args.patience, stream.message()).await
 }
 
-pub(crate) fn client(channel: &Channel) -> TorrentServiceClient<Channel> {
+pub(crate) fn client(connection: &Connection) -> TorrentServiceClient<Connection> {
     // A message that carries a metainfo file is larger than clients take unless told.
-    TorrentServiceClient::new(channel.clone())
+    TorrentServiceClient::new(connection.clone())
         .max_decoding_message_size(shoal::client::REPLY_LEN_MAX)
 }

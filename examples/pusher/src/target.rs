@@ -54,17 +54,17 @@ async fn download(
     tell: &mpsc::Sender<News>,
     heard: &mut Instant,
 ) -> Result<v1::AutoDownloadResponse, Failure> {
-    let channel = shoal::client::connect(&args.targets[index]).await?;
+    let connection = args.connect(&args.targets[index]).await?;
     // One that is there already is no error: another run added it.
     let request = v1::AddTorrentRequest {
         source: Some(Source::Metainfo(release.metainfo.clone())),
         peers: release.peers.clone(),
         ..v1::AddTorrentRequest::default()
     };
-    answer(client(&channel).add_torrent(request)).await?;
+    answer(client(&connection).add_torrent(request)).await?;
     let request =
         v1::AutoDownloadRequest { torrent: release.info_hash.clone(), available_only: false };
-    let mut stream = answer(PeerServiceClient::new(channel).auto_download(request)).await?;
+    let mut stream = answer(PeerServiceClient::new(connection).auto_download(request)).await?;
     while let Some(message) = next(&mut stream, args).await? {
         *heard = Instant::now();
         if message.complete {

@@ -52,6 +52,12 @@ impl Member {
         format!("unix://{}", self.state.join("shoald.sock").display())
     }
 
+    /// Over TCP, with the token of this name.
+    fn tcp(&self, token: &str) -> String {
+        let addr = self.node.control().iter().find(|addr| !addr.starts_with("unix:")).unwrap();
+        format!("http://{addr}={}", self.state.join(token).display())
+    }
+
     async fn jobs(&self) -> Vec<v1::Job> {
         let channel = shoal::client::connect(&self.endpoint()).await.unwrap();
         let request = v1::ListJobsRequest::default();
@@ -164,6 +170,14 @@ async fn a_release_reaches_every_node_that_lives_and_the_dead_one_is_named() {
     let node = &report["nodes"][1];
     assert_eq!((&node["endpoint"], &node["state"]), (&dead.into(), &"failed".into()));
     assert_eq!(node["failure"]["reason"], "UNREACHABLE", "{node}");
+
+    // Over TCP each has a token of its own; one that may only read is named with the reason.
+    let (with_token, read_only) = (two.tcp("admin.token"), one.tcp("readonly.token"));
+    let output = fleet.push(&["--json"], &[&with_token, &read_only]).await;
+    let report = self::report(&output, 1);
+    assert_eq!(report["nodes"][0]["state"], "complete", "{report}");
+    assert_eq!(report["nodes"][1]["failure"]["reason"], "SCOPE_MISSING", "{report}");
+    assert!(!report.to_string().contains(".token"), "{report}");
 
     // Again, for a person: everything is there already, and the release is taken up.
     let output = fleet.push(&[], &targets[..1]).await;

@@ -333,12 +333,12 @@ function readArguments(): Arguments {
     throw new Error("name the node with --endpoint or SHOAL_ENDPOINT");
   }
   const file = values["token-file"] ?? process.env["SHOAL_TOKEN_FILE"];
-  const token = process.env["SHOAL_TOKEN"] ?? (file ? readFileSync(file, "utf8").trim() : undefined);
+  const token = (process.env["SHOAL_TOKEN"] ?? (file ? readFileSync(file, "utf8") : "")).trim();
   const { add, ca, peer: peers = [], then, torrent } = values;
   if (add !== undefined && torrent !== undefined) {
     throw new Error("--add says which torrent; --torrent names one that is there");
   }
-  return { endpoint, ca, token, add, peers, torrent, then };
+  return { endpoint, ca, token: token || undefined, add, peers, torrent, then };
 }
 
 async function main(): Promise<number> {

@@ -83,3 +83,11 @@ async fn the_python_example_takes_up_where_its_node_is_started_again() {
     let Some(example) = Example::python(test, party.dir.path()).await else { return };
     scenes::goes_on_after_a_restart(&party, &example).await;
 }
+
+#[tokio::test]
+async fn the_python_example_speaks_tls_with_a_token() {
+    let party = Party::new().await;
+    let test = "the_python_example_speaks_tls_with_a_token";
+    let Some(example) = Example::python(test, party.dir.path()).await else { return };
+    scenes::speaks_tls_with_a_token(&party, &example).await;
+}

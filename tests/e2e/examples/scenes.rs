@@ -1,8 +1,18 @@
 //! What is expected of an example, in whatever language.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Output, process::Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::SystemTime,
+};
 
-use shoal::v1;
+use shoal::v1::{self, torrent_service_client::TorrentServiceClient};
+use shoal_node::{
+    auth::cert::{self, CertOptions},
+    node::Node,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStderr},
@@ -20,6 +30,11 @@ async fn endpoints(host: &Host) -> (String, String) {
     let (unix, tcp) =
         addresses.into_iter().partition::<Vec<_>, _>(|addr| addr.starts_with("unix:"));
     (unix[0].clone(), format!("http://{}", tcp[0]))
+}
+
+/// The file with a token of a node.
+fn token(host: &Host, name: &str) -> String {
+    host.config.state_dir.join(name).to_str().unwrap().to_owned()
 }
 
 /// The result that an example printed.
@@ -125,7 +140,15 @@ pub(super) async fn joins_over_tcp(party: &Party, example: &Example) {
     let job = within(RUN, "the job", first.message()).await.unwrap().unwrap().job_id;
 
     let (_, tcp) = endpoints(&leecher).await;
-    let mut talk = Talk::start(example, &["--endpoint", &tcp]);
+    let bare = example.follow(&["--endpoint", &tcp]).await;
+    assert_eq!(bare.status.code(), Some(1), "{}", said(&bare));
+    assert!(said(&bare).contains("UNAUTHENTICATED (TOKEN_MISSING)"), "{}", said(&bare));
+    let read_only = token(&leecher, "readonly.token");
+    let refused = example.follow(&["--endpoint", &tcp, "--token-file", &read_only]).await;
+    assert!(said(&refused).contains("PERMISSION_DENIED (SCOPE_MISSING)"), "{}", said(&refused));
+
+    let admin = token(&leecher, "admin.token");
+    let mut talk = Talk::start(example, &["--endpoint", &tcp, "--token-file", &admin]);
     talk.until(&format!("joined job {job}")).await;
     seeder.connect_peer(leecher.addr).await;
     let output = talk.end().await;
@@ -180,4 +203,43 @@ pub(super) async fn goes_on_after_a_restart(party: &Party, example: &Example) {
     talk.until("event").await;
     let output = talk.end().await;
     assert_complete(&output, &leecher, &data);
+}
+
+pub(super) async fn speaks_tls_with_a_token(party: &Party, example: &Example) {
+    let data = sample(LEN, 35);
+    let (_seeder, metainfo) = party.seeder("file.bin", &data).await;
+    let file = party.write("file.torrent", &metainfo);
+    let certs = party.dir.path().join("certs");
+    let options = CertOptions { dir: certs.clone(), ..CertOptions::default() };
+    cert::make(&options, SystemTime::now()).unwrap();
+    let mut config = party.peer_config("leecher");
+    config.tls_cert = Some(certs.join("server.crt"));
+    config.tls_key = Some(certs.join("server.key"));
+    let (state, downloads) =
+        (config.state_dir.clone(), config.peer.as_ref().unwrap().downloads.clone());
+    let node = within(RUN, "start of a node", Node::start(config)).await.unwrap();
+    let port = node.control().iter().find_map(|addr| addr.strip_prefix("127.0.0.1:")).unwrap();
+    let endpoint = format!("https://localhost:{port}");
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let (ca, admin) = (text(certs.join("ca.crt")), text(state.join("admin.token")));
+    let torrent = text(file);
+
+    let strange = ["--endpoint", &endpoint, "--token-file", &admin, "--add", &torrent];
+    let untrusted = example.follow(&strange).await;
+    assert_eq!(untrusted.status.code(), Some(1), "{}", said(&untrusted));
+    assert!(said(&untrusted).contains("UNAVAILABLE: "), "{}", said(&untrusted));
+    let bare = example.follow(&["--endpoint", &endpoint, "--ca", &ca, "--add", &torrent]).await;
+    assert!(said(&bare).contains("UNAUTHENTICATED (TOKEN_MISSING)"), "{}", said(&bare));
+    let over_unix =
+        shoal::client::connect(&format!("unix:{}", state.join("shoald.sock").display()));
+    let mut torrents = TorrentServiceClient::new(over_unix.await.unwrap());
+    let listed = torrents.list_torrents(v1::ListTorrentsRequest::default()).await.unwrap();
+    assert!(listed.into_inner().torrents.is_empty(), "nothing was added by the refused");
+
+    let whole = [&strange[..], &["--ca", &ca]].concat();
+    let output = example.follow(&whole).await;
+    let said = result(&output);
+    assert_eq!(said["result"]["complete"], true, "{said}");
+    assert!(fs::read(downloads.join("file.bin")).unwrap() == data);
+    within(RUN, "end of a node", node.shutdown()).await;
 }

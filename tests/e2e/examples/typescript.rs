@@ -101,3 +101,10 @@ async fn the_typescript_example_takes_up_where_its_node_is_started_again() {
     let Some(example) = Example::typescript(test).await else { return };
     scenes::goes_on_after_a_restart(&Party::new().await, &example).await;
 }
+
+#[tokio::test]
+async fn the_typescript_example_speaks_tls_with_a_token() {
+    let test = "the_typescript_example_speaks_tls_with_a_token";
+    let Some(example) = Example::typescript(test).await else { return };
+    scenes::speaks_tls_with_a_token(&Party::new().await, &example).await;
+}
