@@ -15,6 +15,7 @@ use shoal_node::{
     exit::Exit,
     node::Node,
     simulation::terminal,
+    supervise,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -85,7 +86,9 @@ async fn run(config: NodeConfig) -> Exit {
             return error.exit();
         }
     };
+    supervise::ready();
     let exit = tokio::select! {
+        never = supervise::keep_alive(node.vitals()) => match never {},
         () = signals.next() => Exit::Ok,
         () = node.wait() => Exit::Ok,
         completed = node.completed(), if waits => {
@@ -95,6 +98,7 @@ async fn run(config: NodeConfig) -> Exit {
             if completed.failed.is_empty() { Exit::Ok } else { Exit::Precondition }
         }
     };
+    supervise::stopping();
     tokio::select! {
         report = node.shutdown() => {
             for line in &report.unfinished {

@@ -9,7 +9,9 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking, pairs};
+use super::value::{
+    ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking, pairs,
+};
 
 /// What every node can be told. In the file: the keys outside any table.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -22,6 +24,10 @@ pub struct CommonLayer {
     /// [default: unix:<state-dir>/shoald.sock]
     #[arg(long, value_name = "ADDR")]
     pub control: Vec<ControlAddr>,
+    /// Where /metrics, /healthz and /readyz are served over HTTP, to whoever can connect: a port of
+    /// loopback, or IP:PORT; port 0 = any [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<MetricsAddr>,
     /// JSON file of every bound address, written once the node serves
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -167,7 +173,17 @@ macro_rules! layer {
     };
 }
 
-layer!(CommonLayer { state_dir, control, ready_file, advertise, log, log_format, tracker, peer });
+layer!(CommonLayer {
+    state_dir,
+    control,
+    metrics,
+    ready_file,
+    advertise,
+    log,
+    log_format,
+    tracker,
+    peer,
+});
 layer!(TrackerLayer { listen, udp, only, interval });
 layer!(PeerLayer {
     listen,

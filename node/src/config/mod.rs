@@ -23,7 +23,7 @@ use shoal_core::{
 
 pub use env::Env;
 use layer::{CommonLayer, Layer as _, PeerLayer, TrackerLayer};
-use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking};
+use value::{ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking};
 
 /// The least buffer budget, bytes: four extents of the largest size.
 pub const BUFFER_BUDGET_MIN: u64 = 4 << 20;
@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Where the control surface listens.
     pub control: Vec<ControlAddr>,
+    /// Where metrics are told; none = nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsAddr>,
     /// Where to write the bound addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_file: Option<PathBuf>,
@@ -231,6 +234,7 @@ impl NodeConfig {
         Self {
             control: vec![ControlAddr::Unix(state_dir.join("shoald.sock"))],
             state_dir,
+            metrics: None,
             ready_file: None,
             advertise: None,
             log: "info".to_owned(),
@@ -248,6 +252,7 @@ impl NodeConfig {
         let CommonLayer {
             state_dir,
             control,
+            metrics,
             ready_file,
             advertise,
             log,
@@ -262,6 +267,7 @@ impl NodeConfig {
         };
         let mut config = Self::new(state_dir);
         config.control = control.over(config.control);
+        config.metrics = metrics;
         config.ready_file = ready_file;
         config.advertise = advertise;
         config.log = log.unwrap_or(config.log);

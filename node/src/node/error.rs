@@ -1,6 +1,6 @@
 //! Why a node did not start: one line that names the thing and what to do, and the exit code.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use shoal_core::{magnet::MagnetError, metainfo::MetainfoError, session::command::CommandError};
 
@@ -28,6 +28,14 @@ pub enum StartError {
     /// The control surface cannot listen.
     #[error(transparent)]
     Control(#[from] BindError),
+    /// Metrics cannot be told.
+    #[error("--metrics {addr}: {cause}")]
+    Metrics {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A file or folder that the configuration names cannot be used.
     #[error("{what} {}: {cause}{}", path.display(), hint(what))]
     File {
@@ -103,7 +111,7 @@ impl StartError {
                 BindError::InUse(_) | BindError::NoSocket(_) => Exit::Precondition,
                 BindError::System { cause, .. } => of_io(cause),
             },
-            Self::File { cause, .. } => of_io(cause),
+            Self::Metrics { cause, .. } | Self::File { cause, .. } => of_io(cause),
             Self::Metainfo { .. } | Self::Magnet(_) => Exit::Invalid,
             Self::AddMagnet { cause: AddError::Command(CommandError::NoSource), .. } => {
                 Exit::Invalid

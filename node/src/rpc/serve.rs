@@ -21,8 +21,10 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity, Stack};
 
 use super::{
+    calls::Calls,
     context::Context,
     socket::{Bound, SocketFile},
 };
@@ -76,7 +78,7 @@ impl Serving {
         health.set_serving::<PeerServiceServer<Context>>().await;
         health.set_serving::<PolicyServiceServer<Context>>().await;
         health.set_serving::<TrackerServiceServer<Context>>().await;
-        let ending = context.ending.clone();
+        let (ending, calls) = (context.ending.clone(), context.calls.clone());
         let routes = routes(&context)?.add_service(health_service).prepare();
         let (stop, mut servers, mut sockets) = (CancellationToken::new(), Vec::new(), Vec::new());
         for listener in listeners {
@@ -88,13 +90,15 @@ impl Serving {
                 Bound::Unix(listener, file) => {
                     sockets.push(file);
                     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
-                    let serve = server().serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let serve =
+                        server(&calls).serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
                 Bound::Tcp(listener, _) => {
                     let incoming = TcpIncoming::from(TcpListener::from_std(listener)?);
                     let incoming = incoming.with_nodelay(Some(true));
-                    let serve = server().serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let serve =
+                        server(&calls).serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
             });
@@ -143,10 +147,12 @@ impl Drop for Serving {
     }
 }
 
-fn server() -> Server {
+fn server(calls: &Calls) -> Server<Stack<Calls, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        // The first layer, which is the outermost: what another refuses is counted too.
+        .layer(calls.clone())
 }
 
 async fn logged(serve: impl Future<Output = Result<(), tonic::transport::Error>>) {
