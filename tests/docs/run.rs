@@ -42,9 +42,9 @@ fn script(page: &Page) -> String {
 fn run(script: &str) -> Option<Output> {
     let programs = programs()?;
     let dir = tempfile::tempdir().unwrap();
-    let ports = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let ports = [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     let mut script = script.replace("/tmp/shoal", &dir.path().join("s").display().to_string());
-    for (shown, free) in ["7001", "7000", "7010", "7002"].iter().zip(&ports) {
+    for (shown, free) in ["7001", "7000", "7010", "7002", "7003"].iter().zip(&ports) {
         let free = free.local_addr().unwrap().port();
         for host in ["127.0.0.1:", "127.0.0.1 ", "0.0.0.0:", "localhost:"] {
             script = script.replace(&format!("{host}{shown}"), &format!("{host}{free}"));
