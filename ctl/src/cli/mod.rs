@@ -1,15 +1,27 @@
 //! The command line: every command and its arguments. Never here: what a command does.
 
-use std::{net::IpAddr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
+pub mod api;
+pub mod context;
+pub mod manner;
 pub mod node;
 pub(crate) mod parse;
+pub mod peer;
 pub mod policy;
 pub mod torrent;
 
+use api::{CallArgs, DescribeArgs};
+use context::ContextCommand;
+use manner::LookArgs;
 use node::{EventsArgs, JobsCommand, NodeCommand, TrackerCommand};
+use peer::{
+    AutoDownloadArgs, MergeChunksArgs, PeerArgs, PeerLookArgs, PeerSetArgs, RequestDownloadArgs,
+    SeeChunkStatusArgs, SeeConnectedArgs, SeePeerSetArgs, SeeThisPeerInfoArgs,
+};
 use policy::PolicyCommand;
 use torrent::TorrentCommand;
 
@@ -38,6 +50,9 @@ pub struct Global {
     /// The node: unix:///PATH or http://HOST:PORT [default: the socket of the default node]
     #[arg(long, global = true, env = "SHOAL_ENDPOINT", value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
+    /// A context of the configuration: see `shoalctl context` [default: the one in use]
+    #[arg(long, global = true, env = "SHOAL_CONTEXT", value_name = "CONTEXT")]
+    pub context: Option<String>,
     /// How replies are written [default: table]
     #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
     pub format: Option<Format>,
@@ -47,12 +62,27 @@ pub struct Global {
 }
 
 /// How replies are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// For people.
+    /// For people
     Table,
-    /// Canonical proto JSON: a document a reply, a line a message of a stream.
+    /// Canonical proto JSON: a document a reply, a line a message of a stream
     Json,
+    /// The same, a line a message or item of a list
+    Jsonl,
+    /// The same as YAML, several documents apart by ---
+    Yaml,
+    /// Identifiers only, one a line: info hashes, addresses of peers, job ids, names
+    Name,
+}
+
+impl Format {
+    /// Whether a person is to read it.
+    #[must_use]
+    pub const fn is_table(self) -> bool {
+        matches!(self, Self::Table)
+    }
 }
 
 /// Which torrent a command is about.
@@ -61,20 +91,6 @@ pub struct Target {
     /// The torrent: its name, info hash or a prefix of that [default: the node's only one]
     #[arg(long, value_name = "NAME|HASH|PREFIX")]
     pub torrent: Option<String>,
-}
-
-/// A peer of a torrent.
-#[derive(Args, Clone, Debug)]
-pub struct PeerArgs {
-    /// IP address where the peer listens
-    #[arg(value_parser = parse::ip)]
-    pub ip: IpAddr,
-    /// Port where the peer listens, 1-65535
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: u16,
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
 }
 
 /// How much of a list is shown.
@@ -86,7 +102,7 @@ pub struct Limit {
 }
 
 /// A command.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Announce this peer and its chunks to the tracker; receive the peer set
     #[command(alias = "connect_tracker")]
@@ -107,7 +123,7 @@ pub enum Command {
     #[command(alias = "connect_peer")]
     ConnectPeer(PeerArgs),
     /// Measure the round trip to a connected peer
-    Ping(PeerArgs),
+    Ping(PeerLookArgs),
     /// Download one chunk from one connected peer
     #[command(aliases = ["request_download", "download-request", "download_request"])]
     RequestDownload(RequestDownloadArgs),
@@ -116,16 +132,16 @@ pub enum Command {
     DisconnectPeer(PeerArgs),
     /// Is this peer connected to the tracker?
     #[command(alias = "check_tracker_connected")]
-    CheckTrackerConnected(Target),
+    CheckTrackerConnected(LookArgs),
     /// Is that peer connected?
     #[command(alias = "check_target_peer_connected")]
-    CheckTargetPeerConnected(PeerArgs),
+    CheckTargetPeerConnected(PeerLookArgs),
     /// Show this peer: address, chunks had and missing, totals, labels
     #[command(alias = "see_this_peer_info")]
     SeeThisPeerInfo(SeeThisPeerInfoArgs),
     /// Show the last peer set, without asking the tracker
     #[command(alias = "see_peer_set")]
-    SeePeerSet(PeerSetArgs),
+    SeePeerSet(SeePeerSetArgs),
     /// Show every peer connection
     #[command(
         alias = "see_connected",
@@ -158,98 +174,48 @@ pub enum Command {
     /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Keep nodes under names, and say which is meant where none is named
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Call any method of the API with a request in JSON
+    #[command(
+        after_help = "Writes the reply as JSON, a stream as a line a message, or as -o says. The \
+                      node tells its methods itself, by reflection.\n\nshoalctl describe METHOD \
+                      --template prints a request to fill in."
+    )]
+    Call(CallArgs),
+    /// Explain the API: its services, a method, a message
+    Describe(DescribeArgs),
     /// Follow what happens on the node
     Events(EventsArgs),
     /// Take commands from a prompt or from standard input, also as /request_download IP PORT CHUNK
     Shell(Target),
-    /// Print a completion script
+    /// Print a completion script: commands, options, and what the node has
+    #[command(after_help = "bash: source <(shoalctl completions bash), in ~/.bashrc\n\
+                      zsh:  source <(shoalctl completions zsh), in ~/.zshrc behind compinit\n\
+                      fish: shoalctl completions fish | source, in ~/.config/fish/config.fish")]
     Completions(CompletionsArgs),
-}
-
-/// Arguments of get-peer-set and see-peer-set.
-#[derive(Args, Debug)]
-pub struct PeerSetArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Show which chunks each peer has
-    #[arg(long)]
-    pub with_bitfields: bool,
-    /// How many.
-    #[command(flatten)]
-    pub limit: Limit,
-}
-
-/// Arguments of request-download.
-#[derive(Args, Debug)]
-pub struct RequestDownloadArgs {
-    /// The peer.
-    #[command(flatten)]
-    pub peer: PeerArgs,
-    /// The chunk: its name, file1.webm.part3, or @INDEX
-    pub chunk: String,
-}
-
-/// Arguments of see-this-peer-info.
-#[derive(Args, Debug)]
-pub struct SeeThisPeerInfoArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Most chunk names in each of the two lists, 1-1000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub names: u32,
-}
-
-/// Arguments of see-connected.
-#[derive(Args, Debug)]
-pub struct SeeConnectedArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// How many.
-    #[command(flatten)]
-    pub limit: Limit,
-}
-
-/// Arguments of see-chunk-status.
-#[derive(Args, Debug)]
-pub struct SeeChunkStatusArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Show at most this many chunks, the first
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
-}
-
-/// Arguments of merge-chunks.
-#[derive(Args, Debug)]
-pub struct MergeChunksArgs {
-    /// The file's path in the torrent [default: every file]
-    pub file: Option<String>,
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-}
-
-/// Arguments of auto-download.
-#[derive(Args, Debug)]
-pub struct AutoDownloadArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Do not wait for chunks that nobody has: merge the complete files and fail
-    #[arg(long)]
-    pub available_only: bool,
+    /// Print the manual page, or write those of every command
+    Man(ManArgs),
 }
 
 /// Arguments of completions.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CompletionsArgs {
     /// The shell that reads the script
     #[arg(value_enum)]
     pub shell: CompletionShell,
+    /// A script that knows commands and options only, and never asks shoalctl
+    #[arg(long)]
+    pub r#static: bool,
+}
+
+/// Arguments of man.
+#[derive(Args, Clone, Debug)]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// A shell that completions can be made for.

@@ -6,7 +6,7 @@ use shoal::v1;
 use super::peers_page_max;
 use crate::{
     clean::clean,
-    cli::{PeerSetArgs, SeeChunkStatusArgs, SeeConnectedArgs, SeeThisPeerInfoArgs},
+    cli::peer::{PeerSetArgs, SeeChunkStatusArgs, SeeConnectedArgs, SeeThisPeerInfoArgs},
     failure::Failure,
     grid::{Column, Grid, block},
     human,

@@ -1,8 +1,13 @@
 //! `shoalctl node`. Never here: its torrents.
 
+use std::time::Duration;
+
 use shoal::v1;
 
-use crate::{failure::Failure, grid::block, human, session::Session};
+use crate::{cli::node::ShutdownArgs, failure::Failure, grid::block, human, session::Session};
+
+/// How often a node that ends is asked whether it is still there.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn info(s: &mut Session<'_>) -> Result<(), Failure> {
     let request = s.request(v1::GetInfoRequest {});
@@ -10,10 +15,16 @@ pub(super) async fn info(s: &mut Session<'_>) -> Result<(), Failure> {
     s.reply(&reply, |reply, _| describe(reply))
 }
 
-pub(super) async fn shutdown(s: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) async fn shutdown(s: &mut Session<'_>, args: ShutdownArgs) -> Result<(), Failure> {
     let request = s.request(v1::ShutdownRequest {});
     let reply = s.unary(s.node().shutdown(request)).await?;
-    s.sentence(&reply, "the node ends")
+    if !args.wait {
+        return s.sentence(&reply, "the node ends");
+    }
+    while s.unary(s.node().get_info(s.request(v1::GetInfoRequest {}))).await.is_ok() {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    s.sentence(&reply, "the node answers no more")
 }
 
 /// Of a node that can look for peers.

@@ -1,22 +1,22 @@
 //! `shoalctl torrent`, creation apart. Never here: chunks.
 
-use std::{fs::File, io::Read as _, path::Path};
-
 use shoal::v1;
 
 use super::{
     create::node_path,
     look::tell_of_more,
     magnet, select,
-    transfer::{job_goes_on, no_result},
+    transfer::{begun, job_goes_on, no_result},
 };
 use crate::{
     clean::clean,
     cli::{
-        Format, Limit,
-        torrent::{AddArgs, RemoveArgs, Selector, ShowArgs},
+        Limit,
+        torrent::{AddArgs, RemoveArgs, Selector, ShowArgs, VerifyArgs},
     },
+    confirm::confirm,
     failure::Failure,
+    files::read_bounded,
     grid::{Column, Grid, block},
     human,
     pages::{PAGE_SIZE_MAX, gather},
@@ -65,28 +65,12 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
         s.say(&format!("it was there already; {changed}{files}"));
     }
     if let Some(torrent) = reply.torrent.take() {
-        reply.torrent = Some(match args.no_wait {
+        reply.torrent = Some(match args.wait.no_wait {
             false => magnet::follow(s, torrent).await?,
             true => torrent,
         });
     }
     s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
-}
-
-/// A whole local file of at most `len_max` bytes.
-pub(super) fn read_bounded(path: &Path, len_max: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |e: &std::io::Error| Failure::file(path, e);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| failed(&e))?;
-    file.take(len_max + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
-    if bytes.len() as u64 > len_max {
-        return Err(Failure::invalid(format!(
-            "{} is longer than {}",
-            path.display(),
-            human::bytes(len_max)
-        )));
-    }
-    Ok(bytes)
 }
 
 pub(super) async fn list(s: &mut Session<'_>, limit: Limit) -> Result<(), Failure> {
@@ -251,8 +235,8 @@ fn standing(seed: &v1::WebSeed) -> String {
     if seed.error.is_empty() { state } else { format!("{state}: {}", clean(&seed.error)) }
 }
 
-pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
-    let torrent = s.select(selector.selected());
+pub(super) async fn verify(s: &mut Session<'_>, args: &VerifyArgs) -> Result<(), Failure> {
+    let torrent = s.select(args.selector.selected());
     let request = s.long_request(v1::VerifyTorrentRequest { torrent });
     s.interrupt_note = Some(job_goes_on(None));
     let mut stream = s.streaming(s.torrents().verify_torrent(request)).await?;
@@ -260,17 +244,17 @@ pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
         s.step(&message)?;
+        if args.wait.no_wait {
+            return begun(s, &message, None);
+        }
         bar.update(message.progress.as_ref(), "");
         last = Some(message);
     }
     drop(bar);
-    let Some((torrent, bad)) = last.and_then(|last| Some((last.torrent?, last.bad_chunks))) else {
-        return Err(no_result());
-    };
-    match s.format {
-        Format::Table => s.write(&verified(&torrent, bad)),
-        Format::Json => Ok(()),
-    }
+    let Some(last) = last.filter(|last| last.torrent.is_some()) else { return Err(no_result()) };
+    s.finish(&last, |last, _| {
+        last.torrent.as_ref().map_or_else(String::new, |t| verified(t, last.bad_chunks))
+    })
 }
 
 fn verified(torrent: &v1::Torrent, bad_chunks: u32) -> String {
@@ -307,26 +291,13 @@ pub(super) async fn remove(s: &mut Session<'_>, args: &RemoveArgs) -> Result<(),
     if torrent.is_empty() {
         return Err(Failure::usage("removing asks for a torrent's name, info hash or prefix"));
     }
-    if !args.yes && !confirmed(s, &torrent, args.delete_data).await? {
-        return Err(Failure::usage("nothing was removed"));
-    }
     let delete_data = args.delete_data;
+    let data = if delete_data { " and delete its merged files" } else { "" };
+    let question = format!("Remove {torrent}{data}?");
+    confirm(s, args.yes, &question, "removing a torrent").await?;
     let request = s.request(v1::RemoveTorrentRequest { torrent, delete_data });
     let reply = s.unary(s.torrents().remove_torrent(request)).await?;
     s.reply(&reply, |reply, _| format!("{} removed\n", clean(&reply.name)))
-}
-
-/// Asks on a terminal. Elsewhere nobody can answer.
-async fn confirmed(s: &mut Session<'_>, torrent: &str, with_data: bool) -> Result<bool, Failure> {
-    if !s.io.terminals.stdin || !s.io.terminals.stderr {
-        return Err(Failure::usage("removing a torrent asks first: --yes answers"));
-    }
-    let what = if with_data { " and delete its merged files" } else { "" };
-    s.ask(&format!("Remove {torrent}{what}? [y/N]"));
-    let answer = s.io.read_line().await.map_err(|e| Failure::stdio(&e))?;
-    // The answer's time is not the node's.
-    s.restart_clock();
-    Ok(matches!(answer.as_deref().map(str::trim), Some("y" | "Y" | "yes" | "Yes" | "YES")))
 }
 
 #[cfg(test)]
@@ -431,15 +402,5 @@ mod tests {
             assert!(line.contains(end) && !line.contains('\u{1b}'), "{line}");
         }
         assert_eq!(lines.len(), 4, "{text}");
-    }
-
-    #[test]
-    fn a_file_over_its_limit_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        std::fs::write(&path, [0; 8]).unwrap();
-        assert_eq!(read_bounded(&path, 9).unwrap().len(), 8);
-        assert_eq!(read_bounded(&path, 8).unwrap().len(), 8);
-        assert!(read_bounded(&path, 7).is_err());
     }
 }
