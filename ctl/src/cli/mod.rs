@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use serde::{Deserialize, Serialize};
 
 pub mod api;
@@ -46,38 +46,81 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The node: unix:///PATH or http://HOST:PORT [default: the socket of the default node]
-    #[arg(long, global = true, env = "SHOAL_ENDPOINT", value_name = "ENDPOINT")]
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_ENDPOINT",
+        hide_env_values = true,
+        value_name = "ENDPOINT"
+    )]
     pub endpoint: Option<String>,
     /// A context of the configuration: see `shoalctl context` [default: the one in use]
-    #[arg(long, global = true, env = "SHOAL_CONTEXT", value_name = "CONTEXT")]
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_CONTEXT",
+        hide_env_values = true,
+        value_name = "CONTEXT"
+    )]
     pub context: Option<String>,
-    /// How replies are written [default: table]
-    #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
+    /// How replies are written; name is identifiers only, for xargs [default: table]
+    #[arg(
+        short = 'o',
+        long = "format",
+        global = true,
+        env = "SHOAL_OUTPUT",
+        hide_env_values = true,
+        value_enum
+    )]
     pub format: Option<Format>,
     /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams and merges]
-    #[arg(long, global = true, env = "SHOAL_TIMEOUT", value_name = "D", value_parser = parse::duration)]
+    #[arg(long, global = true, env = "SHOAL_TIMEOUT", hide_env_values = true, value_name = "D", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
 }
 
 /// How replies are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// For people
+    /// For people.
     Table,
-    /// Canonical proto JSON: a document a reply, a line a message of a stream
+    /// Canonical proto JSON: a document a reply, a line a message of a stream.
     Json,
-    /// The same, a line a message or item of a list
+    /// The same, a line a message or item of a list.
     Jsonl,
-    /// The same as YAML, several documents apart by ---
+    /// The same as YAML, several documents apart by `---`.
     Yaml,
-    /// Identifiers only, one a line: info hashes, addresses of peers, job ids, names
+    /// Identifiers only, one a line: info hashes, addresses of peers, job ids, names.
     Name,
 }
 
+// Derived, each value would have a paragraph in the help of every command.
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Table, Self::Json, Self::Jsonl, Self::Yaml, Self::Name]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.word()))
+    }
+}
+
 impl Format {
+    /// As the command line and the file of contexts spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Yaml => "yaml",
+            Self::Name => "name",
+        }
+    }
+
     /// Whether a person is to read it.
     #[must_use]
     pub const fn is_table(self) -> bool {

@@ -77,7 +77,7 @@ fn list(contexts: &Contexts) -> Shown {
             or_dash(context.endpoint.clone()),
             if context.token_file.is_some() { "yes" } else { "-" }.to_owned(),
             or_dash(context.torrent.clone()),
-            or_dash(context.format.map(word)),
+            or_dash(context.format.map(|format| format.word().to_owned())),
         ]);
     }
     let values: Vec<Value> = contexts.contexts.keys().map(|name| value(contexts, name)).collect();
@@ -139,7 +139,7 @@ fn one(contexts: &Contexts, name: &str) -> Result<Shown, Failure> {
         ("cert", path(&context.cert)),
         ("key", path(&context.key)),
         ("torrent", or_dash(context.torrent.clone())),
-        ("format", or_dash(context.format.map(word))),
+        ("format", or_dash(context.format.map(|format| format.word().to_owned()))),
     ]);
     Ok(Shown { value: value(contexts, name), list: "", names: vec![name.to_owned()], text })
 }
@@ -158,11 +158,4 @@ fn value(contexts: &Contexts, name: &str) -> Value {
         "torrent": context.torrent,
         "format": context.format,
     })
-}
-
-/// A format as the command line spells it.
-fn word(format: Format) -> String {
-    clap::ValueEnum::to_possible_value(&format)
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
 }

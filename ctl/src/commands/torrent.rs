@@ -17,7 +17,7 @@ use crate::{
     confirm::confirm,
     failure::Failure,
     files::read_bounded,
-    grid::{Column, Grid, block},
+    grid::{Column, Grid, block_within},
     human,
     pages::{PAGE_SIZE_MAX, gather},
     progress::Bar,
@@ -70,7 +70,7 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
             true => torrent,
         });
     }
-    s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
+    s.reply(&reply, |reply, width| describe(reply.torrent.as_ref(), width))
 }
 
 pub(super) async fn list(s: &mut Session<'_>, limit: Limit) -> Result<(), Failure> {
@@ -124,10 +124,10 @@ fn known(torrent: &v1::Torrent, text: impl FnOnce() -> String) -> String {
 }
 
 /// Everything about a torrent.
-fn describe(torrent: Option<&v1::Torrent>) -> String {
+fn describe(torrent: Option<&v1::Torrent>, width: Option<usize>) -> String {
     let Some(t) = torrent else { return String::new() };
     if magnet::is_all(t) {
-        return magnet::describe(t);
+        return magnet::describe(t, width);
     }
     let state = if t.error.is_empty() { state(t) } else { format!("{}: {}", state(t), t.error) };
     let chunk_size = human::bytes(t.chunk_size_bytes.into());
@@ -166,7 +166,7 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
         ("private", if t.private { "yes" } else { "no" }.to_owned()),
         ("location", t.location.clone()),
     ];
-    block(head.into_iter().chain(wanted).chain(rest))
+    block_within(width, head.into_iter().chain(wanted).chain(rest))
 }
 
 pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Failure> {
@@ -183,13 +183,12 @@ pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Fai
 }
 
 fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
-    let mut text = describe(reply.torrent.as_ref());
+    let mut text = describe(reply.torrent.as_ref(), width);
     let is_magnet = reply.torrent.as_ref().is_some_and(magnet::is_all);
     if !is_magnet {
-        text.push_str(&block([
-            ("comment", reply.comment.clone()),
-            ("created by", reply.created_by.clone()),
-        ]));
+        let lines = [("comment", &reply.comment), ("created by", &reply.created_by)];
+        let said = lines.into_iter().filter(|(_, text)| !text.is_empty());
+        text.push_str(&block_within(width, said.map(|(key, text)| (key, text.clone()))));
     }
     for (index, tier) in reply.trackers.iter().enumerate() {
         text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
@@ -201,7 +200,7 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
         return text;
     }
     let mut grid = Grid::new([
-        Column::Elastic("FILE"),
+        Column::Tail("FILE"),
         Column::Right("SIZE"),
         Column::Right("CHUNKS"),
         Column::Left("WANTED"),
@@ -335,7 +334,7 @@ mod tests {
                 chunk_size_bytes: 64 << 10,
                 ..v1::Torrent::default()
             };
-            let text = describe(Some(&torrent));
+            let text = describe(Some(&torrent), None);
             text.lines().find(|line| line.starts_with("chunks")).unwrap().to_owned()
         };
         assert!(chunks(0).ends_with("5 of 9, 64.0 KiB each"), "{}", chunks(0));
@@ -352,10 +351,10 @@ mod tests {
             wanted_done_bytes: 5 << 20,
             ..v1::Torrent::default()
         };
-        let text = describe(Some(&torrent(2)));
+        let text = describe(Some(&torrent(2)), None);
         assert!(text.contains("\nwanted:     2 of 5 files, 10.0 MiB\n"), "{text}");
         assert!(text.contains("\ndone:       50%\n"), "{text}");
-        assert!(!describe(Some(&torrent(5))).contains("wanted:"));
+        assert!(!describe(Some(&torrent(5)), None).contains("wanted:"));
     }
 
     #[test]

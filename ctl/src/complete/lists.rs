@@ -10,7 +10,10 @@ use shoal::v1::{
 use tonic::{Status, transport::Channel};
 
 use super::ask::Found;
-use crate::{clean::clean, human};
+use crate::{clean::clean, grid::shorten_head, human};
+
+/// Most columns of the name of a chunk.
+const NAME_WIDTH: usize = 36;
 
 /// Most candidates asked for.
 const CANDIDATES_MAX: u32 = 500;
@@ -93,7 +96,9 @@ pub(super) async fn chunks(channel: Channel, torrent: String) -> Result<Vec<Foun
         if is_plain(&name) {
             return Found { value: name, about: state };
         }
-        Found { value: format!("@{}", chunk.index), about: format!("{}, {state}", clean(&name)) }
+        // Chunks of a file differ at the end.
+        let name = shorten_head(&clean(&name), NAME_WIDTH);
+        Found { value: format!("@{}", chunk.index), about: format!("{name}, {state}") }
     };
     // What is here already is seldom asked for.
     let (have, missing): (Vec<_>, Vec<_>) = reply.chunks.into_iter().partition(|chunk| chunk.have);

@@ -19,6 +19,9 @@ use crate::{
 /// Most columns of what stands beside a candidate.
 const ABOUT_WIDTH: usize = 48;
 
+/// Options that a shell takes where it starts, and nowhere else.
+const ELSEWHERE: [&str; 6] = ["--endpoint", "--context", "--token-file", "--ca", "--cert", "--key"];
+
 /// Knows what could stand at the prompt.
 pub(super) struct Candidates {
     pub(super) channel: Channel,
@@ -30,9 +33,7 @@ pub(super) struct Candidates {
 impl Candidates {
     /// Where the word under the cursor begins, and what it could become.
     pub(super) fn of(&self, before: &str) -> (usize, Vec<Pair>) {
-        let start = before
-            .rfind(char::is_whitespace)
-            .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+        let start = before.trim_end_matches(|c: char| !c.is_whitespace()).len();
         let (done, begun) = before.split_at(start);
         if done.trim().is_empty() {
             return (start, commands(begun));
@@ -57,7 +58,10 @@ impl Candidates {
         });
         let mut tree = tree(&Arc::new(asker));
         let current_dir = std::env::current_dir().ok();
-        engine::complete(&mut tree, words, index, current_dir.as_deref()).unwrap_or_default()
+        let mut found =
+            engine::complete(&mut tree, words, index, current_dir.as_deref()).unwrap_or_default();
+        found.retain(|candidate| !ELSEWHERE.iter().any(|option| *option == candidate.get_value()));
+        found
     }
 }
 
