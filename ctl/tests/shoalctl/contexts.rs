@@ -1,6 +1,6 @@
 //! Contexts: which node is meant, and what comes along.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use shoal_ctl::{Exit, Places};
 
@@ -82,4 +82,43 @@ async fn a_shell_goes_to_the_contexts_node_with_its_torrent() {
     assert!(ran.out.ends_with("\nlab\n"), "{}", ran.out);
     assert!(ran.err.contains("a shell stays with its node"), "{}", ran.err);
     assert_eq!(node.seen.all(), ["ConnectTrackerRequest { torrent: \"film\" }"]);
+}
+
+/// What `shoalctl` prints with these variables, and nothing else in its environment.
+async fn with_vars(vars: &[(&str, &str)], line: &str) -> String {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_shoalctl"));
+    program.env_clear().envs(vars.iter().copied()).args(line.split(' '));
+    let output = tokio::task::spawn_blocking(move || program.output()).await;
+    let output = output.expect("it does not panic").expect("the program starts");
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn a_flag_beats_the_environment_which_beats_a_context() {
+    let (one, two, three) = (Node::start().await, Node::start().await, Node::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().to_str().unwrap();
+    let home = [("XDG_CONFIG_HOME", config), ("XDG_STATE_HOME", config)];
+    for (name, node) in [("one", &one), ("two", &two)] {
+        with_vars(&home, &format!("context add {name} --endpoint {}", node.unix)).await;
+    }
+    let asked = async |vars: &[(&str, &str)], line: &str| {
+        let before = [&one, &two, &three].map(|node| node.seen.all().len());
+        with_vars(&[&home, vars].concat(), line).await;
+        let after = [&one, &two, &three].map(|node| node.seen.all().len());
+        before.iter().zip(after).position(|(before, after)| *before != after)
+    };
+    let (by_name, by_endpoint) =
+        (("SHOAL_CONTEXT", "one"), ("SHOAL_ENDPOINT", three.unix.as_str()));
+    assert_eq!(asked(&[by_name], "node info").await, Some(0));
+    assert_eq!(asked(&[by_name], "node info --context two").await, Some(1));
+    assert_eq!(asked(&[by_name, by_endpoint], "node info").await, Some(2));
+    assert_eq!(asked(&[by_endpoint], "node info --context two").await, Some(2));
+    let line = format!("node info --endpoint {}", one.unix);
+    assert_eq!(asked(&[by_endpoint], &line).await, Some(0));
+    with_vars(&home, "context use two").await;
+    assert_eq!(asked(&[], "node info").await, Some(1));
+    let names = with_vars(&[&home[..], &[("SHOAL_OUTPUT", "name")]].concat(), "jobs list").await;
+    assert_eq!(names, "9\n10\n");
 }
