@@ -9,7 +9,7 @@
 use std::{env, ffi::OsString, io::Write as _};
 
 use clap::{ValueEnum as _, error::ErrorKind};
-use tonic::transport::Channel;
+use shoal::client::Connection;
 
 mod api;
 mod clean;
@@ -17,6 +17,7 @@ pub mod cli;
 mod commands;
 pub mod complete;
 mod confirm;
+mod connect;
 mod contexts;
 pub mod exit;
 mod failure;
@@ -81,7 +82,7 @@ async fn carry_out(
         // Where nobody listens, the command is carried out all the same.
         let _ = writeln!(io.stderr, "{}", clean::clean(note));
     }
-    let channel = match (connect(settled, io).await, &invocation.command) {
+    let channel = match (reach(settled, io).await, &invocation.command) {
         (Ok(channel), _) => channel,
         (Err(failure), Command::Describe(args)) if failure.is_unreachable() => {
             return commands::describe::built_in(io, format, args).map(|()| Exit::Ok);
@@ -97,10 +98,11 @@ async fn carry_out(
     one(&mut session, invocation).await.map(|()| Exit::Ok)
 }
 
-async fn connect(settled: &Settled, io: &Io) -> Result<Channel, Failure> {
+async fn reach(settled: &Settled, io: &Io) -> Result<Connection, Failure> {
+    let how = connect::how(&settled.endpoint, &settled.access, settled.token_file.as_deref())?;
     let interrupt = std::sync::Arc::clone(&io.interrupt);
     let connect = async {
-        let connect = shoal::client::connect(&settled.endpoint);
+        let connect = how.connect();
         match settled.timeout {
             Some(limit) => tokio::time::timeout(limit, connect)
                 .await

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
-use shoal::client::REPLY_LEN_MAX;
-use tonic::{Code, Status, transport::Channel};
+use shoal::client::{Connection, REPLY_LEN_MAX};
+use tonic::{Code, Status};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -24,7 +24,7 @@ const FILES_MAX: usize = 256;
 /// The node cannot be reached, or refuses to answer; its descriptors contradict each other.
 pub(crate) async fn of_node(s: &Session<'_>) -> Result<Api, Failure> {
     let mut client =
-        ServerReflectionClient::new(s.channel()).max_decoding_message_size(REPLY_LEN_MAX);
+        ServerReflectionClient::new(s.connection()).max_decoding_message_size(REPLY_LEN_MAX);
     let files = s.unary(async { files(&mut client).await.map(tonic::Response::new) }).await;
     let files = match files {
         Ok(files) => files,
@@ -37,7 +37,7 @@ pub(crate) async fn of_node(s: &Session<'_>) -> Result<Api, Failure> {
     Ok(Api { pool, by_node: true })
 }
 
-type Client = ServerReflectionClient<Channel>;
+type Client = ServerReflectionClient<Connection>;
 
 /// The files of every service, and those that they import.
 async fn files(client: &mut Client) -> Result<BTreeMap<String, FileDescriptorProto>, Status> {

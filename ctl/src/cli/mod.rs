@@ -12,6 +12,7 @@ pub mod node;
 pub(crate) mod parse;
 pub mod peer;
 pub mod policy;
+pub mod token;
 pub mod torrent;
 
 use api::{CallArgs, DescribeArgs};
@@ -23,6 +24,7 @@ use peer::{
     SeeChunkStatusArgs, SeeConnectedArgs, SeePeerSetArgs, SeeThisPeerInfoArgs,
 };
 use policy::PolicyCommand;
+use token::TokenCommand;
 use torrent::TorrentCommand;
 
 /// `shoalctl`: every command of a shoal node.
@@ -48,7 +50,8 @@ pub struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// The node: unix:///PATH or http://HOST:PORT [default: the socket of the default node]
+    /// The node: unix:///PATH, http://HOST:PORT or https://HOST:PORT
+    /// [default: the socket of the default node]
     #[arg(
         long,
         global = true,
@@ -66,6 +69,9 @@ pub struct Global {
         value_name = "CONTEXT"
     )]
     pub context: Option<String>,
+    /// Who calls, and whom to trust.
+    #[command(flatten)]
+    pub access: Access,
     /// How replies are written; name is identifiers only, for xargs [default: table]
     #[arg(
         short = 'o',
@@ -79,6 +85,24 @@ pub struct Global {
     /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams and merges]
     #[arg(long, global = true, env = "SHOAL_TIMEOUT", hide_env_values = true, value_name = "D", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
+}
+
+/// Who calls, and whom to trust.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Access {
+    /// File with the token that goes with every call, such as admin.token in the node's state folder
+    /// [env: SHOAL_TOKEN_FILE; SHOAL_TOKEN holds the token itself]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Authority that signed the node's certificate, PEM [default: those that browsers trust]
+    #[arg(long, global = true, env = "SHOAL_CA", hide_env_values = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate of the caller, PEM, for a node that asks for one
+    #[arg(long, global = true, env = "SHOAL_CERT", hide_env_values = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(long, global = true, env = "SHOAL_KEY", hide_env_values = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// How replies are written.
@@ -214,6 +238,9 @@ pub enum Command {
     /// Look at the node, or end it
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Make, list and revoke the tokens that calls over TCP need
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),

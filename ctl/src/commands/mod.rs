@@ -27,6 +27,7 @@ mod node;
 mod peer;
 mod policy;
 mod select;
+mod token;
 mod torrent;
 mod tracker;
 mod transfer;
@@ -59,6 +60,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Tracker(TrackerCommand::Peers(args)) => tracker::peers(s, &args).await,
         Command::Node(NodeCommand::Info(_)) => node::info(s).await,
         Command::Node(NodeCommand::Shutdown(args)) => node::shutdown(s, args).await,
+        Command::Token(command) => token::carry_out(s, command).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Call(args) => Box::pin(call::call(s, &args)).await,
         Command::Describe(args) => Box::pin(describe::describe(s, &args)).await,

@@ -4,13 +4,14 @@
 use std::{ffi::OsString, net::IpAddr, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use tonic::transport::Channel;
+use shoal::client::Connection;
 
 use super::{What, lists};
 use crate::{
     api::{Api, comment},
     clean::clean,
     cli::{Cli, Global},
+    connect,
     contexts::Contexts,
     places::Places,
     settle::settle,
@@ -40,7 +41,7 @@ pub(crate) enum Reach {
     /// A connection is there.
     There {
         /// It.
-        channel: Channel,
+        connection: Connection,
         /// The line's words.
         words: Vec<OsString>,
         /// The user's folders.
@@ -73,7 +74,8 @@ impl Asker {
             | What::File
             | What::Job
             | What::Swarm
-            | What::Policy => {}
+            | What::Policy
+            | What::Token => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return Vec::new() };
@@ -97,33 +99,36 @@ impl Asker {
     }
 
     async fn node(&self, what: What) -> Option<Vec<Found>> {
-        let (line, channel) = match &self.reach {
+        let (line, node) = match &self.reach {
             Reach::Line { words, places } => {
                 let line = Line::read(words)?;
                 let settled = settle(&line.global, places).ok()?;
-                let channel = shoal::client::connect(&settled.endpoint).await.ok()?;
-                (Line { torrent: line.torrent.or(settled.torrent), ..line }, channel)
+                let kept = settled.token_file.as_deref();
+                let how = connect::how(&settled.endpoint, &settled.access, kept).ok()?;
+                let node = how.connect().await.ok()?;
+                (Line { torrent: line.torrent.or(settled.torrent), ..line }, node)
             }
-            Reach::There { channel, words, torrent, .. } => {
+            Reach::There { connection, words, torrent, .. } => {
                 let line = Line::read(words)?;
                 (
                     Line { torrent: line.torrent.or_else(|| torrent.clone()), ..line },
-                    channel.clone(),
+                    connection.clone(),
                 )
             }
         };
         let torrent = line.torrent.unwrap_or_default();
         match what {
-            What::Torrent => lists::torrents(channel).await,
-            What::Ip => lists::peers(channel, torrent).await.map(|peers| lists::ips(&peers)),
+            What::Torrent => lists::torrents(node).await,
+            What::Ip => lists::peers(node, torrent).await.map(|peers| lists::ips(&peers)),
             What::Port => {
-                lists::peers(channel, torrent).await.map(|peers| lists::ports(&peers, line.ip))
+                lists::peers(node, torrent).await.map(|peers| lists::ports(&peers, line.ip))
             }
-            What::Chunk => lists::chunks(channel, torrent).await,
-            What::File => lists::files(channel, torrent).await,
-            What::Job => lists::jobs(channel).await,
-            What::Swarm => lists::swarms(channel).await,
-            What::Policy => lists::policies(channel).await,
+            What::Chunk => lists::chunks(node, torrent).await,
+            What::File => lists::files(node, torrent).await,
+            What::Job => lists::jobs(node).await,
+            What::Swarm => lists::swarms(node).await,
+            What::Policy => lists::policies(node).await,
+            What::Token => lists::tokens(node).await,
             What::Context | What::Method | What::Symbol => Ok(Vec::new()),
         }
         .ok()

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use shoal::v1::{
-    self, job_service_client::JobServiceClient, peer_service_client::PeerServiceClient,
-    policy_service_client::PolicyServiceClient, torrent_service_client::TorrentServiceClient,
-    tracker_service_client::TrackerServiceClient,
+use shoal::{
+    client::Connection,
+    v1::{
+        self, auth_service_client::AuthServiceClient, job_service_client::JobServiceClient,
+        peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
+        torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+    },
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::ask::Found;
 use crate::{clean::clean, grid::shorten_head, human};
@@ -25,9 +28,9 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && text.chars().all(plain)
 }
 
-pub(super) async fn torrents(channel: Channel) -> Result<Vec<Found>, Status> {
+pub(super) async fn torrents(node: Connection) -> Result<Vec<Found>, Status> {
     let request = v1::ListTorrentsRequest { page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = TorrentServiceClient::new(channel).list_torrents(request).await?.into_inner();
+    let reply = TorrentServiceClient::new(node).list_torrents(request).await?.into_inner();
     let found = |torrent: v1::Torrent| {
         let state = human::word(torrent.state().as_str_name(), "TORRENT_STATE_");
         let size = human::bytes(torrent.total_bytes);
@@ -42,10 +45,10 @@ pub(super) async fn torrents(channel: Channel) -> Result<Vec<Found>, Status> {
 
 /// Where peers listen, and what they are: connected ones, then those of the peer set.
 pub(super) async fn peers(
-    channel: Channel,
+    node: Connection,
     torrent: String,
 ) -> Result<Vec<(String, u32, String)>, Status> {
-    let mut client = PeerServiceClient::new(channel);
+    let mut client = PeerServiceClient::new(node);
     let request = v1::SeeConnectedRequest {
         torrent: torrent.clone(),
         page_size: CANDIDATES_MAX,
@@ -86,10 +89,10 @@ pub(super) fn ports(peers: &[(String, u32, String)], of: Option<IpAddr>) -> Vec<
         .collect()
 }
 
-pub(super) async fn chunks(channel: Channel, torrent: String) -> Result<Vec<Found>, Status> {
+pub(super) async fn chunks(node: Connection, torrent: String) -> Result<Vec<Found>, Status> {
     let request =
         v1::SeeChunkStatusRequest { torrent, page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = PeerServiceClient::new(channel).see_chunk_status(request).await?.into_inner();
+    let reply = PeerServiceClient::new(node).see_chunk_status(request).await?.into_inner();
     let found = |chunk: v1::ChunkStatus| {
         let name = chunk.names.first().cloned().unwrap_or_default();
         let state = clean(&chunk.state).into_owned();
@@ -106,10 +109,10 @@ pub(super) async fn chunks(channel: Channel, torrent: String) -> Result<Vec<Foun
     Ok(asked.into_iter().map(found).collect())
 }
 
-pub(super) async fn files(channel: Channel, torrent: String) -> Result<Vec<Found>, Status> {
+pub(super) async fn files(node: Connection, torrent: String) -> Result<Vec<Found>, Status> {
     let request =
         v1::GetTorrentRequest { torrent, page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = TorrentServiceClient::new(channel).get_torrent(request).await?.into_inner();
+    let reply = TorrentServiceClient::new(node).get_torrent(request).await?.into_inner();
     let found = |file: v1::TorrentFile| Found {
         about: format!("{} of {} chunks", file.chunks_have, file.chunks),
         value: file.path,
@@ -117,9 +120,9 @@ pub(super) async fn files(channel: Channel, torrent: String) -> Result<Vec<Found
     Ok(reply.files.into_iter().filter(|file| is_plain(&file.path)).map(found).collect())
 }
 
-pub(super) async fn jobs(channel: Channel) -> Result<Vec<Found>, Status> {
+pub(super) async fn jobs(node: Connection) -> Result<Vec<Found>, Status> {
     let request = v1::ListJobsRequest { page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = JobServiceClient::new(channel).list_jobs(request).await?.into_inner();
+    let reply = JobServiceClient::new(node).list_jobs(request).await?.into_inner();
     let found = |job: v1::Job| Found {
         value: job.id.to_string(),
         about: format!(
@@ -134,9 +137,9 @@ pub(super) async fn jobs(channel: Channel) -> Result<Vec<Found>, Status> {
     Ok(reply.jobs.into_iter().filter(at_work).map(found).collect())
 }
 
-pub(super) async fn swarms(channel: Channel) -> Result<Vec<Found>, Status> {
+pub(super) async fn swarms(node: Connection) -> Result<Vec<Found>, Status> {
     let request = v1::ListSwarmsRequest { page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = TrackerServiceClient::new(channel).list_swarms(request).await?.into_inner();
+    let reply = TrackerServiceClient::new(node).list_swarms(request).await?.into_inner();
     let found = |swarm: v1::Swarm| Found {
         value: human::short_id(&swarm.info_hash),
         about: format!("{} seeders, {} leechers", swarm.seeders, swarm.leechers),
@@ -144,12 +147,19 @@ pub(super) async fn swarms(channel: Channel) -> Result<Vec<Found>, Status> {
     Ok(reply.swarms.into_iter().map(found).collect())
 }
 
-pub(super) async fn policies(channel: Channel) -> Result<Vec<Found>, Status> {
+pub(super) async fn policies(node: Connection) -> Result<Vec<Found>, Status> {
     let request = v1::ListPoliciesRequest { page_size: CANDIDATES_MAX, ..Default::default() };
-    let reply = PolicyServiceClient::new(channel).list_policies(request).await?.into_inner();
+    let reply = PolicyServiceClient::new(node).list_policies(request).await?.into_inner();
     let found = |policy: v1::PolicyInfo| Found {
         value: policy.name,
         about: clean(&policy.description).into(),
     };
     Ok(reply.policies.into_iter().filter(|policy| is_plain(&policy.name)).map(found).collect())
+}
+
+pub(super) async fn tokens(node: Connection) -> Result<Vec<Found>, Status> {
+    let request = v1::ListTokensRequest { page_size: CANDIDATES_MAX, ..Default::default() };
+    let reply = AuthServiceClient::new(node).list_tokens(request).await?.into_inner();
+    let found = |token: v1::Token| Found { about: token.id, value: token.name };
+    Ok(reply.tokens.into_iter().filter(|token| is_plain(&token.name)).map(found).collect())
 }

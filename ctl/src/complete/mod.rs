@@ -36,6 +36,8 @@ pub(crate) enum What {
     Swarm,
     /// A policy of the node, or a file.
     Policy,
+    /// A token of the node.
+    Token,
     /// A context.
     Context,
     /// A method of the API.
@@ -75,6 +77,7 @@ fn what(arg: &Arg) -> Option<What> {
         "ID" => What::Job,
         "HASH" => What::Swarm,
         "NAME|FILE.lua" | "NAME|native:NAME|FILE.lua" | "POLICY" => What::Policy,
+        "ID|NAME" => What::Token,
         "CONTEXT" => What::Context,
         "METHOD" => What::Method,
         "SERVICE|METHOD|MESSAGE" => What::Symbol,
@@ -123,6 +126,7 @@ mod tests {
             What::Job,
             What::Swarm,
             What::Policy,
+            What::Token,
             What::Context,
             What::Method,
             What::Symbol,

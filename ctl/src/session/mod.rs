@@ -7,14 +7,15 @@ use std::{
 };
 
 use shoal::{
-    client::REPLY_LEN_MAX,
+    client::{Connection, REPLY_LEN_MAX},
     v1::{
-        PeerAddress, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
-        peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
-        torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+        PeerAddress, auth_service_client::AuthServiceClient, job_service_client::JobServiceClient,
+        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
+        policy_service_client::PolicyServiceClient, torrent_service_client::TorrentServiceClient,
+        tracker_service_client::TrackerServiceClient,
     },
 };
-use tonic::{Request, Response, Status, Streaming, client::Grpc, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, client::Grpc};
 
 use crate::{
     cli::{Format, peer::PeerArgs},
@@ -45,21 +46,21 @@ pub(crate) struct Session<'io> {
     /// What goes on in the node when the command is interrupted.
     pub(crate) interrupt_note: Option<String>,
     screen: Screen,
-    channel: Channel,
+    channel: Connection,
     timeout: Option<Duration>,
     started: Instant,
 }
 
 macro_rules! clients {
     ($($name:ident -> $client:ident)*) => {
-        $(pub(crate) fn $name(&self) -> $client<Channel> {
+        $(pub(crate) fn $name(&self) -> $client<Connection> {
             $client::new(self.channel.clone()).max_decoding_message_size(REPLY_LEN_MAX)
         })*
     };
 }
 
 impl<'io> Session<'io> {
-    pub(crate) fn new(io: &'io mut Io, channel: Channel, settled: &Settled) -> Self {
+    pub(crate) fn new(io: &'io mut Io, channel: Connection, settled: &Settled) -> Self {
         Self {
             io,
             format: settled.format.unwrap_or(Format::Table),
@@ -96,16 +97,17 @@ impl<'io> Session<'io> {
         tracker -> TrackerServiceClient
         policy -> PolicyServiceClient
         node -> NodeServiceClient
+        auth -> AuthServiceClient
     }
 
     /// The connection itself.
-    pub(crate) fn channel(&self) -> Channel {
+    pub(crate) fn connection(&self) -> Connection {
         self.channel.clone()
     }
 
     /// A client of methods that only descriptors tell of.
-    pub(crate) fn any(&self) -> Grpc<Channel> {
-        Grpc::new(self.channel()).max_decoding_message_size(REPLY_LEN_MAX)
+    pub(crate) fn any(&self) -> Grpc<Connection> {
+        Grpc::new(self.connection()).max_decoding_message_size(REPLY_LEN_MAX)
     }
 
     /// What a request names the torrent by; empty for the node's only one.

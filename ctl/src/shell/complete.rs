@@ -6,7 +6,7 @@ use std::{ffi::OsString, sync::Arc};
 use clap::{Command, CommandFactory as _};
 use clap_complete::engine::{self, CompletionCandidate};
 use rustyline::completion::Pair;
-use tonic::transport::Channel;
+use shoal::client::Connection;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
@@ -24,7 +24,7 @@ const ELSEWHERE: [&str; 6] = ["--endpoint", "--context", "--token-file", "--ca",
 
 /// Knows what could stand at the prompt.
 pub(super) struct Candidates {
-    pub(super) channel: Channel,
+    pub(super) connection: Connection,
     pub(super) places: Places,
     /// The torrent where a line names none.
     pub(super) torrent: Option<String>,
@@ -51,7 +51,7 @@ impl Candidates {
     fn complete(&self, words: Vec<OsString>) -> Vec<CompletionCandidate> {
         let index = words.len() - 1;
         let asker = Asker::new(Reach::There {
-            channel: self.channel.clone(),
+            connection: self.connection.clone(),
             words: words.clone(),
             places: self.places.clone(),
             torrent: self.torrent.clone(),

@@ -40,7 +40,7 @@ pub(crate) async fn serve(
 /// Commands from a person.
 async fn converse(session: &mut Session<'_>, timeout: Option<Duration>) -> Result<Exit, Failure> {
     let candidates = Candidates {
-        channel: session.channel(),
+        connection: session.connection(),
         places: session.io.places.clone(),
         torrent: session.torrent.clone(),
     };
@@ -131,9 +131,12 @@ async fn carried_out(session: &mut Session<'_>, invocation: Invocation) -> Resul
     {
         return done;
     }
-    if invocation.typed("endpoint") || invocation.typed("context") {
+    if ["endpoint", "context", "token_file", "ca", "cert", "key"]
+        .into_iter()
+        .any(|option| invocation.typed(option))
+    {
         return Err(Failure::usage(
-            "a shell stays with its node: --endpoint and --context are given where it starts",
+            "a shell stays with its node: it is named, with token and certificates, where the shell starts",
         ));
     }
     one(session, invocation).await

@@ -14,4 +14,5 @@ mod formats;
 mod policies;
 mod shell;
 mod streams;
+mod tokens;
 mod watching;
