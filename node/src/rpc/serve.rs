@@ -21,10 +21,8 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::layer::util::{Identity, Stack};
 
 use super::{
-    calls::Calls,
     context::Context,
     socket::{Bound, SocketFile},
 };
@@ -84,21 +82,24 @@ impl Serving {
         for listener in listeners {
             // Sockets register with the runtime that serves them.
             let _guard = runtime.enter();
-            let routes = routes.clone();
+            // The first layer is the outermost: what another refuses is counted too.
+            let (routes, calls) = (routes.clone(), calls.clone());
             let stopped = stop.clone().cancelled_owned();
             servers.push(match listener {
                 Bound::Unix(listener, file) => {
                     sockets.push(file);
                     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
-                    let serve =
-                        server(&calls).serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let serve = server()
+                        .layer(calls)
+                        .serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
                 Bound::Tcp(listener, _) => {
                     let incoming = TcpIncoming::from(TcpListener::from_std(listener)?);
                     let incoming = incoming.with_nodelay(Some(true));
-                    let serve =
-                        server(&calls).serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let serve = server()
+                        .layer(calls)
+                        .serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
             });
@@ -147,12 +148,10 @@ impl Drop for Serving {
     }
 }
 
-fn server(calls: &Calls) -> Server<Stack<Calls, Identity>> {
+fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        // The first layer, which is the outermost: what another refuses is counted too.
-        .layer(calls.clone())
 }
 
 async fn logged(serve: impl Future<Output = Result<(), tonic::transport::Error>>) {
