@@ -17,6 +17,7 @@ mod examples;
 mod hostile;
 mod jobs;
 mod magnets;
+mod operator;
 mod policies;
 mod programs;
 mod resume;
