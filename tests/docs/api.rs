@@ -4,6 +4,7 @@ use prost_reflect::{
     DescriptorPool, EnumDescriptor, FileDescriptor, MessageDescriptor, MethodDescriptor,
     ServiceDescriptor,
 };
+use shoal_ctl::methods::ENTRIES;
 
 /// The package.
 pub const PACKAGE: &str = "shoal.v1";
@@ -63,6 +64,13 @@ impl Api {
 /// `PeerService.Ping`.
 pub fn method_name(method: &MethodDescriptor) -> String {
     format!("{}.{}", method.parent_service().name(), method.name())
+}
+
+/// The command that makes the call.
+pub fn command(method: &MethodDescriptor) -> Option<&'static str> {
+    let name = method_name(method);
+    let entry = ENTRIES.iter().find(|entry| entry.method == name);
+    entry.map(|entry| entry.command)
 }
 
 /// The comment above what has this path in its file, on one line; empty where there is none.

@@ -5,18 +5,14 @@ use std::{collections::BTreeSet, fs};
 use prost_reflect::MethodDescriptor;
 
 use crate::{
-    api::{Api, method_name},
+    api::{Api, command, method_name},
     page::root,
 };
 
 /// A method, and the test of it: file below `tests/e2e`, function. The one that says most.
 const TESTS: &[(&str, &str, &str)] = &[
     ("AuthService.CreateToken", "auth", "a_token_ends_at_its_time_and_its_streams_with_it"),
-    (
-        "AuthService.ListTokens",
-        "auth",
-        "shoalctl_calls_over_tls_with_a_token_and_says_what_is_missing",
-    ),
+    ("AuthService.ListTokens", "auth", "tokens_are_listed_in_order_without_their_secrets"),
     ("AuthService.RevokeToken", "auth", "a_revoked_token_ends_its_streams_at_once_and_no_job"),
     ("JobService.CancelJob", "jobs", "a_cancelled_job_tells_its_callers_and_can_be_begun_again"),
     (
@@ -220,35 +216,9 @@ fn spellings(method: &MethodDescriptor) -> Vec<String> {
         snake.push(c.to_ascii_lowercase());
     }
     let mut spellings = vec![format!(".{snake}(")];
-    spellings.extend(words(method).map(|command| {
+    spellings.extend(command(method).map(|command| {
         let quoted = command.split(' ').map(|word| format!("\"{word}\""));
         quoted.collect::<Vec<_>>().join(", ")
     }));
     spellings
-}
-
-/// The command that calls it.
-fn words(method: &MethodDescriptor) -> Option<String> {
-    let service = method.parent_service();
-    let kebab = |name: &str| {
-        let split = name.char_indices().map(|(at, c)| {
-            let dash = if at > 0 && c.is_ascii_uppercase() { "-" } else { "" };
-            format!("{dash}{}", c.to_ascii_lowercase())
-        });
-        split.collect::<String>()
-    };
-    let verb = kebab(method.name()).split('-').next().unwrap_or_default().to_owned();
-    let words = match (service.name(), method.name()) {
-        ("PeerService", name) => kebab(name),
-        ("AuthService", _) => format!("token {verb}"),
-        ("NodeService", "GetInfo") => "node info".to_owned(),
-        ("NodeService", "WatchEvents") => "events".to_owned(),
-        ("JobService", _) => format!("jobs {verb}"),
-        ("TorrentService", "GetTorrent") => "torrent show".to_owned(),
-        ("TorrentService", _) => format!("torrent {verb}"),
-        ("PolicyService", _) => format!("policy {verb}"),
-        ("TrackerService", "GetSwarm") => "tracker peers".to_owned(),
-        _ => return None,
-    };
-    Some(words)
 }

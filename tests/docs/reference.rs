@@ -10,7 +10,7 @@ use shoal_ctl::exit::Exit;
 use shoal_node::rpc::{access, status::Reason};
 
 use crate::{
-    api::{Api, PACKAGE, comment, method_name},
+    api::{Api, PACKAGE, command, comment, method_name},
     page::root,
 };
 
@@ -79,13 +79,17 @@ fn render(api: &Api) -> String {
 
 /// A table of all methods.
 fn overview(api: &Api, text: &mut String) {
-    let _ = write!(text, "\n## All calls\n\n{SCOPES}\n\n| call | scope | |\n|---|---|---|\n");
+    let _ = write!(
+        text,
+        "\n## All calls\n\n{SCOPES}\n\n| call | scope | command | |\n|---|---|---|---|\n"
+    );
     for method in api.methods() {
         let _ = writeln!(
             text,
-            "| {} | {} | {} |",
+            "| {} | {} | {} | {} |",
             link(&method_name(&method)),
             scope(&method),
+            shown_command(&method),
             cell(&first_sentence(&said(&method)))
         );
     }
@@ -96,6 +100,13 @@ fn scope(method: &MethodDescriptor) -> &'static str {
     let path = format!("{}/{}", method.parent_service().name(), method.name());
     let found = access::METHODS.iter().find(|(known, _)| *known == path);
     found.unwrap_or_else(|| panic!("{path} has no scope")).1.name()
+}
+
+/// As a person types it.
+fn shown_command(method: &MethodDescriptor) -> String {
+    let name = method_name(method);
+    let command = command(method).unwrap_or_else(|| panic!("{name} has no command"));
+    format!("`{command}`")
 }
 
 fn section(service: &ServiceDescriptor, text: &mut String) {
@@ -109,10 +120,11 @@ fn section(service: &ServiceDescriptor, text: &mut String) {
         let _ = write!(text, "{}\n\n", prose(&said(&method)));
         let _ = writeln!(
             text,
-            "`{}` → {stream}`{}` · scope {}",
+            "`{}` → {stream}`{}` · scope {} · {}",
             input.name(),
             output.name(),
-            scope(&method)
+            scope(&method),
+            shown_command(&method).replacen('`', "`shoalctl ", 1)
         );
         for message in [input, output] {
             let file = message.parent_file();

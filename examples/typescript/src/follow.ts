@@ -118,13 +118,20 @@ class Patience {
  * What happens to a torrent, without end: a snapshot, then events.
  *
  * A reader too slow for the stream takes up where it was. So does one whose node was away; where that
- * was started anew, or the revision is no longer kept, it begins again with a snapshot.
+ * was started anew, or the revision is no longer kept, it begins again with a snapshot. `enough` ends
+ * it, with CANCELLED: an open stream keeps the program alive.
  */
-async function* watch({ node }: Clients, torrent: string): AsyncGenerator<Message, never> {
+async function* watch(
+  { node }: Clients,
+  torrent: string,
+  enough: AbortSignal,
+): AsyncGenerator<Message, never> {
   let request: WatchEventsRequest = { torrent };
   const patience = new Patience();
   for (;;) {
     const stream = node.WatchEvents(request);
+    const cancel = () => stream.cancel();
+    enough.addEventListener("abort", cancel);
     try {
       for await (const message of stream as AsyncIterable<Message>) {
         request = { torrent, epoch: message.epoch, afterRevision: message.revision };
@@ -139,6 +146,7 @@ async function* watch({ node }: Clients, torrent: string): AsyncGenerator<Messag
         await patience.wait(error);
       }
     } finally {
+      enough.removeEventListener("abort", cancel);
       stream.cancel();
     }
   }
@@ -260,6 +268,7 @@ interface Result {
 
 async function run(args: Arguments): Promise<Result> {
   const clients = connect(args);
+  const enough = new AbortController();
   try {
     const info = await once<Info>((done) => clients.node.GetInfo({}, soon(), done));
     say(`shoald ${info.version} at ${info.peerAddress || "no peer address"}`);
@@ -275,7 +284,7 @@ async function run(args: Arguments): Promise<Result> {
       torrent = choose(torrents, args.torrent);
     }
 
-    const events = watch(clients, torrent.infoHash);
+    const events = watch(clients, torrent.infoHash, enough.signal);
     // The snapshot first: every event from here on is ours to see.
     const { value: first } = await events.next();
     if (first.snapshot?.torrents.some((t) => t.state === "TORRENT_STATE_METADATA")) {
@@ -302,6 +311,7 @@ async function run(args: Arguments): Promise<Result> {
     const result: Result = { torrent, result: last, events: count };
     return args.then === undefined ? result : { ...result, then: await act(args.then, last.paths) };
   } finally {
+    enough.abort();
     clients.close();
   }
 }

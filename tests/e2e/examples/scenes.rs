@@ -230,8 +230,8 @@ pub(super) async fn speaks_tls_with_a_token(party: &Party, example: &Example) {
     assert!(said(&untrusted).contains("UNAVAILABLE: "), "{}", said(&untrusted));
     let bare = example.follow(&["--endpoint", &endpoint, "--ca", &ca, "--add", &torrent]).await;
     assert!(said(&bare).contains("UNAUTHENTICATED (TOKEN_MISSING)"), "{}", said(&bare));
-    let over_unix =
-        shoal::client::connect(&format!("unix:{}", state.join("shoald.sock").display()));
+    let socket = format!("unix:{}", state.join("shoald.sock").display());
+    let over_unix = shoal::client::connect(&socket);
     let mut torrents = TorrentServiceClient::new(over_unix.await.unwrap());
     let listed = torrents.list_torrents(v1::ListTorrentsRequest::default()).await.unwrap();
     assert!(listed.into_inner().torrents.is_empty(), "nothing was added by the refused");
