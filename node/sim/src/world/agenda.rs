@@ -30,8 +30,8 @@ pub(crate) enum What {
     Told(EndId, Box<Said>),
     /// `have`, where it was held up.
     Have(EndId, PieceIndex),
-    /// A host hears the `have` messages of a turn.
-    Haves(usize),
+    /// Hosts hear the `have` messages of a turn.
+    Haves,
     /// A handshake reaches the host that is dialled.
     Knock(EndId),
     /// The other end of a connection is gone.
