@@ -4,7 +4,7 @@
 //! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
 //! [`announcing`] how the trackers stand, [`local`] when it is announced on the local network,
 //! [`blame`] who sent bad data, [`blind`] whom no policy can starve, [`web_seeds`] how HTTP servers
-//! stand, [`roster`] who of the peers is asked first. [`Torrent`] holds
+//! stand, [`roster`] who of the peers is asked first; `ranked` is the picker's order. [`Torrent`] holds
 //! them together. Never here: connections, which belong to the session.
 
 pub mod announcing;
@@ -14,6 +14,7 @@ pub mod book;
 pub mod local;
 pub mod picker;
 pub mod pieces;
+mod ranked;
 pub mod roster;
 pub mod selection;
 pub mod web_seeds;
