@@ -179,7 +179,7 @@ impl Torrent {
             id,
             pieces,
             picker,
-            book: Book::default(),
+            book: Book::new(rng.u64()),
             announcing: Announcing::new(&metainfo.trackers, rng),
             local: Local::default(),
             blame: Blame::default(),
