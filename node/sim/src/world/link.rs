@@ -65,6 +65,8 @@ pub(crate) struct End {
     pub(crate) untold: u64,
     /// What it fetches, in the order granted.
     pub(crate) fetches: Vec<Fetch>,
+    /// When it last told of others.
+    pub(crate) gossiped: Option<Timestamp>,
 }
 
 /// A request on its way, or being served.
@@ -152,6 +154,7 @@ impl End {
             paced_until: Timestamp(0),
             untold: 0,
             fetches: Vec::new(),
+            gossiped: None,
         }
     }
 

@@ -250,6 +250,7 @@ impl World {
             unasked: 0,
             able: None,
             moved: self.now,
+            announced: None,
         }
     }
 

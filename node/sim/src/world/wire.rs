@@ -12,7 +12,7 @@ use shoal_core::{
         fault::CloseCause,
     },
     time::Timestamp,
-    wire::{Message, Terms},
+    wire::{Message, Terms, extended::Extension},
 };
 
 use super::{
@@ -161,6 +161,7 @@ impl World {
             return self.tell_have(id, piece);
         }
         self.note_wishes(id, &message);
+        self.note_gossip(host, id, &message);
         self.tell(id, message);
     }
 
@@ -176,6 +177,16 @@ impl World {
         {
             other.wanted = wanted;
         }
+    }
+
+    fn note_gossip(&mut self, host: usize, id: EndId, message: &Message) {
+        let Message::Extended { id: extension, .. } = message else { return };
+        if Extension::of_id(*extension) != Some(Extension::Pex) {
+            return;
+        }
+        let now = self.now;
+        let before = self.links.get_mut(id).and_then(|end| end.gossiped.replace(now));
+        self.checks.gossiped(now, host, before);
     }
 
     pub(super) fn serve(&mut self, host: usize, conn: ConnId, serving: Serving) {
