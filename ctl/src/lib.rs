@@ -23,6 +23,7 @@ mod pages;
 mod progress;
 mod session;
 mod shell;
+mod top;
 
 pub use exit::Exit;
 pub use io::{Buffer, Io, Terminals};
@@ -78,6 +79,7 @@ async fn with_node(cli: Cli, format: Format, io: &mut Io) -> Result<Exit, Failur
     };
     let over_unix = endpoint.starts_with("unix:");
     let mut session = Session::new(io, format, channel, over_unix, timeout);
+    session.endpoint = endpoint;
     if let Command::Shell(target) = cli.command {
         session.torrent = target.torrent;
         return shell::serve(&mut session, timeout).await;

@@ -38,6 +38,8 @@ pub(crate) struct Session<'io> {
     pub(crate) over_unix: bool,
     /// The torrent where a command names none.
     pub(crate) torrent: Option<String>,
+    /// Where the node is, as it was given.
+    pub(crate) endpoint: String,
     /// What goes on in the node when the command is interrupted.
     pub(crate) interrupt_note: Option<String>,
     channel: Channel,
@@ -66,6 +68,7 @@ impl<'io> Session<'io> {
             format,
             over_unix,
             torrent: None,
+            endpoint: String::new(),
             interrupt_note: None,
             channel,
             timeout,
@@ -175,7 +178,7 @@ impl<'io> Session<'io> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
 
-    fn unary_limit(&self) -> Duration {
+    pub(crate) fn unary_limit(&self) -> Duration {
         self.time_left().unwrap_or(UNARY_TIMEOUT)
     }
 

@@ -160,6 +160,14 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Follow what happens on the node
     Events(EventsArgs),
+    /// Show torrents, chunks, peers and decisions on a screen that keeps up
+    #[command(
+        after_help = "Keys: q quit, ? help. Where standard input or output is no terminal, or \
+                            with --once, one frame is printed as plain text, COLUMNS x LINES large \
+                            (80 x 24 where nothing says). NO_COLOR is honoured. An interval asks the \
+                            node for at most 7 calls."
+    )]
+    Top(TopArgs),
     /// Take commands from a prompt or from standard input, also as /request_download IP PORT CHUNK
     Shell(Target),
     /// Print a completion script
@@ -242,6 +250,20 @@ pub struct AutoDownloadArgs {
     /// Do not wait for chunks that nobody has: merge the complete files and fail
     #[arg(long)]
     pub available_only: bool,
+}
+
+/// Arguments of top.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// The torrent that is chosen first.
+    #[command(flatten)]
+    pub target: Target,
+    /// How often the node is asked, 200ms or longer
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse::interval)]
+    pub interval: Duration,
+    /// Print one frame and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Arguments of completions.

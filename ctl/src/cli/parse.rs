@@ -10,6 +10,9 @@ use bytesize::ByteSize;
 /// Longest `--timeout`, seconds: a year.
 const TIMEOUT_S_MAX: u64 = 365 * 24 * 3600;
 
+/// Shortest interval of a screen.
+const INTERVAL_MIN: Duration = Duration::from_millis(200);
+
 /// Chunk sizes that a node makes, bytes (powers of two).
 const CHUNK_SIZE_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=16 * 1024 * 1024;
 
@@ -36,6 +39,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Some(ms) if ms <= TIMEOUT_S_MAX * 1000 => Ok(Duration::from_millis(ms)),
         _ => Err("must be at most 365d".to_owned()),
     }
+}
+
+/// How often something is asked for: a duration that does not ask too much.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < INTERVAL_MIN {
+        return Err(format!("must be at least {INTERVAL_MIN:?}"));
+    }
+    Ok(interval)
 }
 
 /// An IP address, with or without the brackets of IPv6.

@@ -8,12 +8,13 @@ use crate::{
     },
     failure::Failure,
     session::Session,
+    top,
 };
 
 mod create;
 mod events;
 mod job;
-mod look;
+pub(crate) mod look;
 mod magnet;
 mod node;
 mod peer;
@@ -52,6 +53,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Node(NodeCommand::Shutdown) => node::shutdown(s).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
+        Command::Top(args) => Box::pin(top::top(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),
         Command::Completions(_) => {
             Err(Failure::usage("completions are printed outside the shell: shoalctl completions"))

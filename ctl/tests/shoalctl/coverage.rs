@@ -54,7 +54,7 @@ const METHODS: [(&str, &str); 43] = [
 ];
 
 /// Commands that call no method of their own.
-const LOCAL: [&str; 3] = ["shell", "completions", "policy init"];
+const LOCAL: [&str; 4] = ["shell", "completions", "policy init", "top"];
 
 fn methods() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(shoal::v1::DESCRIPTOR_SET).expect("the set decodes");
