@@ -1,7 +1,8 @@
 //! Stubs of `shoal.v1`, generated from `proto/shoal/v1/*.proto`, and a way to a node.
 //!
-//! [`v1`] holds the messages, the clients and the server traits; [`client::connect`] makes a channel
-//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `http://127.0.0.1:7002`.
+//! [`v1`] holds the messages, the clients and the server traits; [`client::Connect`] makes a connection
+//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `https://10.0.0.1:7002`, a token
+//! and certificates.
 
 pub mod client;
 

@@ -38,6 +38,7 @@ replies! {
     ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse
     ListPoliciesResponse ExplainDecisionResponse WatchDecisionsResponse TestPolicyResponse
     BenchPolicyResponse SimulatePolicyResponse
+    CreateTokenResponse ListTokensResponse RevokeTokenResponse
 }
 
 /// How a document is laid out.

@@ -1,6 +1,7 @@
 //! The tokio shell of a shoal node: carries out what `shoal-core` decides.
 
 pub mod announce;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,10 +5,12 @@ use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shoal_node::{
+    auth::cert::{self, CertOptions},
     cli::{self, Run},
     config::{NodeConfig, value::LogFormat},
     dev,
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
             let log = options.log.clone();
             with_runtime(&log, LogFormat::Text, develop(options))
         }
+        Ok(Run::Cert(options)) => certify(&options),
         Ok(Run::Sim(args)) => terminal::run(&args),
     };
     exit.into()
@@ -67,6 +70,17 @@ fn with_runtime(log: &str, format: LogFormat, work: impl Future<Output = Exit>) 
         Err(error) => {
             say(&format!("error: cannot start threads: {error}"));
             Exit::Internal
+        }
+    }
+}
+
+/// Makes certificates, and says where they are.
+fn certify(options: &CertOptions) -> Exit {
+    match cert::make(options, SystemTime::now()) {
+        Ok(made) => print(&made.to_string()),
+        Err(error) => {
+            say(&format!("error: {error}"));
+            error.exit()
         }
     }
 }

@@ -14,11 +14,13 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
+use shoal::v1;
 use shoal_ctl::Exit;
 use tokio::process::Child;
 
 use crate::{
     binaries::Program,
+    fake::{Conduct, Content, Fake},
     harness::{CHUNK, Host, PATIENCE, Party, sample, until, within},
 };
 
@@ -48,6 +50,30 @@ async fn a_frame_of_a_tracker_says_that_it_has_no_torrents() {
     let party = Party::new().await;
     let frame = party.tracker.ctl(&["top"]).await.ok();
     assert!(frame.contains("TORRENTS 0") && frame.contains("tracker"), "{frame}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_are_asked_for_are_in_flight() {
+    let (content, metainfo) = Content::new("file1.webm", sample(9 * CHUNK as usize, 93), CHUNK);
+    let held = Fake::start(1, &content, Conduct::Held);
+    let party = Party::new().await;
+    let leecher = party.leecher("leecher", &metainfo).await;
+    leecher.connect_peer(held.addr).await;
+    let _job = leecher.peer().auto_download(v1::AutoDownloadRequest::default()).await.unwrap();
+    let asked = v1::SeeChunkStatusRequest { page_size: 2, ..Default::default() };
+    let first = until("a chunk in flight", async || {
+        let status = leecher.peer().see_chunk_status(asked.clone()).await.unwrap().into_inner();
+        (!status.in_flight.is_empty()).then_some(status)
+    })
+    .await;
+    assert!(first.in_flight.is_sorted() && first.in_flight.iter().all(|&index| index < 9));
+    let page_token = first.next_page_token;
+    let rest = v1::SeeChunkStatusRequest { page_token, ..asked };
+    let rest = leecher.peer().see_chunk_status(rest).await.unwrap().into_inner();
+    assert!(rest.in_flight.is_empty(), "told again on a later page");
+    let frame = leecher.ctl(&["top", "--once"]).await.ok();
+    assert!(frame.contains("in flight") && frame.contains("downloading"), "{frame}");
+    assert!(frame.contains(&held.addr.to_string()), "{frame}");
 }
 
 /// A terminal of 80 × 24 with `shoalctl top` on it.

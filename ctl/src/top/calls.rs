@@ -4,16 +4,19 @@
 
 use std::{future::Future, time::Duration};
 
-use shoal::v1::{
-    self, node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
-    policy_service_client::PolicyServiceClient, torrent_service_client::TorrentServiceClient,
-    watch_events_response::Item,
+use shoal::{
+    client::Connection,
+    v1::{
+        self, node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
+        policy_service_client::PolicyServiceClient, torrent_service_client::TorrentServiceClient,
+        watch_events_response::Item,
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{Code, Response, Status};
 
 use super::{
     screen::{Overlay, Wish},
@@ -52,10 +55,10 @@ struct Over;
 /// The services of a node that are asked.
 #[derive(Clone)]
 pub(super) struct Node {
-    node: NodeServiceClient<Channel>,
-    torrents: TorrentServiceClient<Channel>,
-    peers: PeerServiceClient<Channel>,
-    policy: PolicyServiceClient<Channel>,
+    node: NodeServiceClient<Connection>,
+    torrents: TorrentServiceClient<Connection>,
+    peers: PeerServiceClient<Connection>,
+    policy: PolicyServiceClient<Connection>,
     limit: Duration,
 }
 

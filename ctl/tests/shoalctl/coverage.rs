@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 43] = [
+const METHODS: [(&str, &str); 46] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -51,6 +51,9 @@ const METHODS: [(&str, &str); 43] = [
     ("PolicyService.TestPolicy", "policy test"),
     ("PolicyService.BenchPolicy", "policy bench"),
     ("PolicyService.SimulatePolicy", "policy sim"),
+    ("AuthService.CreateToken", "token create"),
+    ("AuthService.ListTokens", "token list"),
+    ("AuthService.RevokeToken", "token revoke"),
 ];
 
 /// Commands that call no method of their own.

@@ -68,7 +68,7 @@ impl fmt::Display for ByteRate {
 pub enum ControlAddr {
     /// A Unix socket.
     Unix(PathBuf),
-    /// A TCP address; it has to be a loopback one.
+    /// A TCP address; beyond loopback it needs TLS.
     Tcp(SocketAddr),
 }
 

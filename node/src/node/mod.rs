@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::StartError;
 
 use crate::{
+    auth::tokens::Tokens,
     clock::Clock,
     config::{NodeConfig, TrackerConfig, value::ControlAddr},
     net::Rates,
@@ -159,7 +160,7 @@ impl Node {
 impl Parts {
     async fn assemble(&mut self, prepared: Prepared) -> Result<(Context, Downloads), StartError> {
         let clock = Clock::start();
-        let Prepared { config, only, torrents, magnets, seeds, policy } = prepared;
+        let Prepared { config, only, torrents, magnets, seeds, policy, tls } = prepared;
         if let Some(tracker) = &config.tracker {
             self.tracker = Some(Arc::new(start_tracker(tracker, only.as_ref())?));
         }
@@ -184,13 +185,15 @@ impl Parts {
         if let Some(session) = &session {
             wanted.add_magnets(session, magnets, &config).await?;
         }
-        let context = self.context(&config, &listeners, only, session.clone(), clock);
+        let dir = config.state_dir.clone();
+        let tokens = blocking(move || Ok(Tokens::open(&dir, clock.started())?)).await?;
+        let context = self.context(&config, &listeners, tokens, only, session.clone(), clock);
         let runtime = serve::runtime().map_err(StartError::Threads)?;
         self.tasks.push(runtime.spawn(begin::tell_tracker(context.clone())));
-        let serving = Serving::start(runtime, listeners, context.clone()).await;
+        let serving = Serving::start(runtime, listeners, tls.as_ref(), context.clone()).await;
         self.serving = Some(serving.map_err(StartError::Threads)?);
         if let Some(path) = &config.ready_file {
-            ready::write(path, &context)?;
+            ready::write(path, &context, tls.is_some())?;
         }
         let downloads = match (&session, &self.data) {
             (Some(session), Some(data)) => {
@@ -230,6 +233,7 @@ impl Parts {
         &self,
         config: &NodeConfig,
         listeners: &[Bound],
+        tokens: Tokens,
         only: Option<BTreeSet<InfoHash>>,
         session: Option<SessionHandle>,
         clock: Clock,
@@ -256,6 +260,7 @@ impl Parts {
             announce_url,
             control: listeners.iter().map(|bound| control_text(&bound.addr())).collect(),
             local_ip,
+            tokens,
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
             simulations: Place::default(),

@@ -18,6 +18,8 @@ pub struct Ready {
     pub roles: Vec<String>,
     /// Control addresses, `unix:PATH` or `IP:PORT`.
     pub control: Vec<String>,
+    /// Whether its TCP control addresses speak TLS.
+    pub control_tls: bool,
     /// Where it listens for peers, `IP:PORT`.
     pub peer_address: Option<String>,
     /// Its peer id, 40 hexadecimal digits.
@@ -31,7 +33,7 @@ pub struct Ready {
 }
 
 /// Writes the file, all of it or nothing.
-pub(super) fn write(path: &Path, context: &Context) -> Result<(), StartError> {
+pub(super) fn write(path: &Path, context: &Context, tls: bool) -> Result<(), StartError> {
     let facts = context.session.as_ref().map(|session| session.facts());
     let roles = [("tracker", context.tracker.is_some()), ("peer", facts.is_some())];
     let ready = Ready {
@@ -39,6 +41,7 @@ pub(super) fn write(path: &Path, context: &Context) -> Result<(), StartError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         roles: roles.iter().filter(|(_, has)| *has).map(|(role, _)| (*role).to_owned()).collect(),
         control: context.control.clone(),
+        control_tls: tls,
         peer_address: facts.map(|facts| facts.listen_addr.to_string()),
         peer_id: facts.map(|facts| facts.peer_id.to_string()),
         tracker_address: context.tracker.as_ref().map(|tracker| tracker.local_addr().to_string()),

@@ -20,15 +20,17 @@ use shoal_core::{
     },
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Status};
 
 use super::{
+    gate::Caller,
     message,
     roots::{ShareRoots, Via},
     select,
     status::{Reason, Refusal},
 };
 use crate::{
+    auth::tokens::Tokens,
     policy_host::workbench::Workbench,
     session::{
         event_hub::EventHub,
@@ -65,7 +67,9 @@ pub struct Rooms {
     pub control: Vec<String>,
     /// Our address where nobody has told one: the one that the machine's default route leaves by.
     pub local_ip: IpAddr,
-    /// What may be shared over TCP.
+    /// Who may call.
+    pub tokens: Tokens,
+    /// What may be shared by callers with a token.
     pub roots: ShareRoots,
     /// Where policies are tried.
     pub workbench: Workbench,
@@ -252,11 +256,11 @@ fn self_addr(session: &Session, torrent: TorrentId, fallback: SocketAddr) -> Soc
     (ip, identity.listen_port).into()
 }
 
-/// How a call came in.
+/// What a caller may share from.
 pub(super) fn via<T>(request: &Request<T>) -> Via {
-    match request.extensions().get::<UdsConnectInfo>() {
-        Some(_) => Via::Unix,
-        None => Via::Tcp,
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Owner) => Via::Owner,
+        Some(Caller::Token(_)) | None => Via::Token,
     }
 }
 

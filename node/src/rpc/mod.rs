@@ -2,17 +2,21 @@
 //! holds no state of its own beside calls in flight.
 //!
 //! - [`context`]: what every service stands on
-//! - `peer`, `look`, `torrent`, `node`, `events`, `tracker`, `policy`: the services
+//! - `peer`, `look`, `torrent`, `node`, `events`, `tracker`, `policy`, `tokens`: the services
+//! - [`access`]: the one table from methods to scopes
+//! - [`gate`]: who is let in, before any service
 //! - `follow`: a job as a stream
 //! - [`status`]: the one table from domain errors to codes and reasons
 //! - [`select`], [`page`], [`field`], [`roots`]: what requests may say
 //! - `message`: views as messages
 //! - [`socket`], [`serve`]: the listeners, and serving on them
 
+pub mod access;
 pub mod context;
 mod events;
 pub mod field;
 mod follow;
+pub mod gate;
 mod look;
 mod message;
 mod node;
@@ -24,5 +28,6 @@ pub mod select;
 pub mod serve;
 pub mod socket;
 pub mod status;
+mod tokens;
 mod torrent;
 mod tracker;
