@@ -282,7 +282,7 @@ fn a_lost_node_is_told_of_and_what_was_known_stays() {
     test = test.hear([Fact::Lost("connection refused".to_owned())]);
     let told = test.lines()[1].clone();
     assert!(
-        told.starts_with("no node at unix:///run/shoald.sock, trying again (connection refused)"),
+        told.starts_with("no node at unix:///run/shoald.sock, trying again: connection refused"),
         "{told}"
     );
     assert!(test.text().contains("▶film.webm") && test.text().contains("10.0.0.3:7000"));

@@ -21,6 +21,9 @@ use crate::{
 const PEER_MIN: u16 = 14;
 const PEER_MAX: u16 = 22;
 
+/// Fewest columns of a chunk's name: those of the head.
+const CHUNK_MIN: u16 = 24;
+
 /// Columns of the pane from which the policy's name has more room.
 const WIDTH_POLICY: u16 = 110;
 
@@ -48,19 +51,24 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, screen: &mut
     let peer =
         widest(|decision| human::address(decision.chosen.as_ref())).clamp(PEER_MIN, PEER_MAX);
     let policy = widest(by).clamp(6, if area.width >= WIDTH_POLICY { 32 } else { 14 });
-    let reason = widest(|decision| decision.reason.clone());
     let fixed = [8, peer, 3, policy, 7];
     let room = left_over(area, fixed).saturating_sub(1);
-    let reason = if reason == 0 || area.width < WIDTH_REASON {
-        0
+    // Chunks that come later may have a digit more.
+    let chunk = widest(|decision| decision.chunk.clone()).max(CHUNK_MIN) + 2;
+    let reasons = shown.iter().any(|(_, decision)| !decision.reason.is_empty());
+    let (chunk, reason) = if reasons && area.width >= WIDTH_REASON {
+        let chunk = chunk.min(room * 2 / 3);
+        (chunk, (room - chunk).saturating_sub(1))
+    } else if area.width >= WIDTH_REASON {
+        (chunk.min(room), 0)
     } else {
-        (reason.max(6) + 1).min(room / 2)
+        (room, 0)
     };
     let of = told.map_or(0, Vec::len);
-    let name = title("DECISIONS", place, of, &list.filter, (room - reason).saturating_sub(1));
+    let name = title("DECISIONS", place, of, &list.filter, chunk.saturating_sub(1));
     let mut columns = vec![
         Column::new(&mark("TIME", DecisionOrder::Time), 8, Side::Left),
-        Column::new(&mark(&name, DecisionOrder::Chunk), room - reason, Side::Tail),
+        Column::new(&mark(&name, DecisionOrder::Chunk), chunk, Side::Tail),
         Column::new("PEER", peer, Side::Tail),
         Column::new("OF", 3, Side::Right),
         Column::new("BY", policy, Side::Left),

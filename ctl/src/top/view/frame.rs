@@ -60,7 +60,7 @@ pub(super) fn head(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, screen: &Scr
 fn second(scene: &Scene<'_>) -> (String, Style) {
     let (world, look) = (scene.world, scene.look);
     if let Some(why) = &world.lost {
-        let line = format!("no node at {}, trying again ({})", scene.endpoint, why);
+        let line = format!("no node at {}, trying again: {why}", scene.endpoint);
         return (clean(&line).into_owned(), look.bad());
     }
     let Some(node) = &world.node else { return ("waiting for the node".to_owned(), look.faint()) };

@@ -36,7 +36,7 @@ pub(super) fn lines(look: &Look) -> Vec<String> {
         "DECISIONS  OF how many peers it was chosen, BY which policy (engine: blind = by no",
         "           policy; late, failed, bypassed, abstained, stale: the default decided),",
         "           TOOK how long the policy took; - for a native one",
-        "RATES      bytes a second; K, M, G are binary",
+        "RATES      bytes a second; K, M, G are binary. TIME is UTC",
     ] {
         lines.push(line.to_owned());
     }

@@ -136,41 +136,70 @@ impl Plan {
         let head = Rect { height: HEAD, ..area };
         let foot = Rect { y: area.bottom() - FOOT, height: FOOT, ..area };
         let body = Rect { y: head.bottom(), height: area.height - HEAD - FOOT, ..area };
-        let (torrents, chunks, peers, decisions) =
-            if area.width >= COLUMNS_WIDE { side_by_side(body) } else { stacked(body, scene) };
+        let needs = Needs::of(area.width, scene.world);
+        let (torrents, chunks, peers, decisions) = if area.width >= COLUMNS_WIDE {
+            side_by_side(body, &needs)
+        } else {
+            stacked(body, &needs)
+        };
         Self { head, torrents, chunks, peers, decisions, foot }
     }
 }
 
-/// Torrents and peers beside each other, chunks and decisions under both.
-fn side_by_side(body: Rect) -> (Rect, Rect, Rect, Rect) {
-    let decisions = (body.height / 4).max(3);
-    let chunks = (body.height / 5).clamp(3, 10);
-    let tables = body.height - decisions - chunks;
+/// Lines that each pane would fill, its head included.
+struct Needs {
+    torrents: u16,
+    chunks: u16,
+    peers: u16,
+    decisions: u16,
+}
+
+impl Needs {
+    fn of(width: u16, world: &World) -> Self {
+        let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
+        let chosen = world.chosen.as_ref();
+        let peers = chosen.and_then(|chosen| chosen.peers.as_ref()).map_or(0, Vec::len);
+        let decisions = chosen.and_then(|chosen| chosen.decisions.as_ref()).map_or(0, Vec::len);
+        let chunks = chosen.and_then(|chosen| chosen.chunks.as_ref()).map_or(0, |it| it.total);
+        let chunks = (chunks as usize).div_ceil(usize::from(width.saturating_sub(2)).max(1));
+        Self {
+            torrents: lines(world.torrents.len().max(1)),
+            chunks: lines(chunks.max(1)),
+            peers: lines(peers.max(1)),
+            decisions: lines(decisions.max(1)),
+        }
+    }
+}
+
+/// Fewest lines of a pane with its head, where there are enough.
+const PANE_MIN: u16 = 3;
+
+/// Torrents and peers beside each other, chunks and decisions under both; decisions get what the
+/// others do not need.
+fn side_by_side(body: Rect, needs: &Needs) -> (Rect, Rect, Rect, Rect) {
+    let least = PANE_MIN.min(body.height / 3);
+    let chunks = needs.chunks.min(body.height / 5).max(least);
+    let most = body.height - chunks - needs.decisions.min(body.height / 4).max(2);
+    let tables = needs.torrents.max(needs.peers).clamp(least, most.max(least));
     let left = body.width / 2;
     let torrents = Rect { width: left - 1, height: tables, ..body };
     let peers = Rect { x: body.x + left, width: body.width - left, height: tables, ..body };
     let chunks = Rect { y: torrents.bottom(), height: chunks, ..body };
-    let decisions = Rect { y: chunks.bottom(), height: decisions, ..body };
+    let decisions =
+        Rect { y: chunks.bottom(), height: body.height - tables - chunks.height, ..body };
     (torrents, chunks, peers, decisions)
 }
 
-/// One under the other. Torrents take what they need up to a third; peers get what is left.
-fn stacked(body: Rect, scene: &Scene<'_>) -> (Rect, Rect, Rect, Rect) {
-    let rows = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
-    let chosen = scene.world.chosen.as_ref();
-    let count = |rows: Option<usize>| rows.unwrap_or(0).max(1);
-    let torrents_need = rows(scene.world.torrents.len().max(1));
-    let peers_need = rows(count(chosen.and_then(|it| it.peers.as_ref()).map(Vec::len)));
-    let third = body.height / 3;
-    let chunks = (body.height / 5).clamp(2, 9);
-    let least = 3.min(body.height / 4);
-    let mut decisions = (body.height / 4).max(least);
-    let mut torrents = torrents_need.clamp(least, third.max(least));
+/// One under the other. Torrents take what they need up to a third, peers what is left; decisions get
+/// what the others do not need.
+fn stacked(body: Rect, needs: &Needs) -> (Rect, Rect, Rect, Rect) {
+    let least = PANE_MIN.min(body.height / 4);
+    let chunks = needs.chunks.min(body.height / 5).max(2);
+    let mut decisions = needs.decisions.min(body.height / 4).max(2);
+    let mut torrents = needs.torrents.clamp(least, (body.height / 3).max(least));
     let mut peers = body.height - chunks - decisions - torrents;
-    // What the peers do not need: to the torrents, then to the decisions.
-    let spare = peers.saturating_sub(peers_need.max(least));
-    let more = spare.min(torrents_need.saturating_sub(torrents));
+    let spare = peers.saturating_sub(needs.peers.max(least));
+    let more = spare.min(needs.torrents.saturating_sub(torrents));
     torrents += more;
     decisions += spare - more;
     peers -= spare;

@@ -2,6 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use shoal::v1;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     Scene,
@@ -17,9 +18,12 @@ use crate::{
     },
 };
 
-/// Columns of the table from which totals are shown, and from which clients have more room.
+/// Columns of the table from which totals are shown.
 const WIDTH_TOTALS: u16 = 112;
-const WIDTH_CLIENT: u16 = 92;
+
+/// Fewest columns of a client and of labels.
+const CLIENT_MIN: u16 = 7;
+const LABELS_MIN: u16 = 6;
 
 /// Fewest and most columns of an address.
 const PEER_MIN: u16 = 18;
@@ -47,7 +51,12 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, screen: &mut
     let widest = u16::try_from(widest).unwrap_or(PEER_MAX).clamp(PEER_MIN, PEER_MAX);
     let name = title("PEERS", place, of, &list.filter, widest - 1);
     let name = mark(&name, &[PeerOrder::Address]);
-    let table = Table { look, focus, columns: columns(area, &name, widest, mark) };
+    let texts = |text: fn(&v1::Connection) -> String| {
+        let widths = shown.iter().map(|(_, peer)| text(peer).width());
+        u16::try_from(widths.max().unwrap_or(0)).unwrap_or(u16::MAX)
+    };
+    let wanted = (texts(|peer| peer.client.clone()), texts(|peer| human::pairs(&peer.labels)));
+    let table = Table { look, focus, columns: columns(area, &name, widest, wanted, mark) };
     let chunks = world.chosen_torrent().map_or(0, |torrent| torrent.chunks);
     table.draw(buf, area, (&mut list.cursor, shown.len()), |index| {
         row(shown[index].1, chunks, area.width, look)
@@ -66,12 +75,11 @@ fn columns(
     area: Rect,
     name: &str,
     widest: u16,
+    (client, labels): (u16, u16),
     mark: impl Fn(&str, &[PeerOrder]) -> String,
 ) -> Vec<Column> {
-    let client = if area.width >= WIDTH_CLIENT { 16 } else { 11 };
     let mut columns = vec![
         (name.to_owned(), widest, Side::Tail),
-        (mark("CLIENT", &[PeerOrder::Client]), client, Side::Left),
         ("FLAGS".to_owned(), 7, Side::Left),
         (mark("DOWN", &[PeerOrder::Rate, PeerOrder::Down]), 7, Side::Right),
         (mark("UP", &[PeerOrder::Rate, PeerOrder::Up]), 7, Side::Right),
@@ -83,8 +91,12 @@ fn columns(
         columns.push(("SENT".to_owned(), 7, Side::Right));
         columns.push((mark("TIME", &[PeerOrder::Age]), 6, Side::Right));
     }
-    let labels = left_over(area, columns.iter().map(|(_, width, _)| *width)).saturating_sub(1);
-    columns.push(("LABELS".to_owned(), labels, Side::Left));
+    let room = left_over(area, columns.iter().map(|(_, width, _)| *width)).saturating_sub(2);
+    // Labels get what they need, but never more than half of what is left.
+    let labels = labels.clamp(LABELS_MIN, (room / 2).max(LABELS_MIN));
+    let client = client.clamp(CLIENT_MIN, room.saturating_sub(labels).max(CLIENT_MIN));
+    columns.insert(1, (mark("CLIENT", &[PeerOrder::Client]), client, Side::Left));
+    columns.push(("LABELS".to_owned(), room.saturating_sub(client), Side::Left));
     columns.into_iter().map(|(title, width, side)| Column::new(&title, width, side)).collect()
 }
 
