@@ -184,7 +184,8 @@ impl Failure {
         )
     }
 
-    fn unreachable(message: String) -> Self {
+    /// Nobody answers.
+    pub(crate) fn unreachable(message: String) -> Self {
         Self::local(Exit::Unreachable, Code::Unavailable, "UNREACHABLE", message)
             .with_hint("is shoald running there? --endpoint or SHOAL_ENDPOINT names its address")
     }

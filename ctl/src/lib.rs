@@ -34,6 +34,7 @@ mod render;
 mod session;
 mod settle;
 mod shell;
+mod top;
 mod watch;
 
 pub use exit::Exit;

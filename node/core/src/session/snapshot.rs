@@ -98,6 +98,12 @@ impl Session {
         there.then(|| (torrent.pieces.state(piece), torrent.picker.availability(piece)))
     }
 
+    /// The pieces that are begun and not yet verified, in order.
+    pub fn in_flight(&self, id: TorrentId) -> impl Iterator<Item = PieceIndex> + '_ {
+        let pieces = self.torrents.get(&id).map(|torrent| &torrent.pieces);
+        pieces.into_iter().flat_map(|pieces| pieces.open().map(|(piece, _)| piece))
+    }
+
     /// Every job: running ones first, then ended ones, newest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobView> {
