@@ -92,6 +92,31 @@ impl Failure {
         Self::local(Exit::NotFound, Code::NotFound, "LOCAL_FILE", message)
     }
 
+    /// No context of that name.
+    pub(crate) fn no_context(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "NO_CONTEXT", message)
+    }
+
+    /// The API has nothing of that name.
+    pub(crate) fn no_symbol(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "UNKNOWN_SYMBOL", message)
+    }
+
+    /// A request that is not in the form of its message.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::local(Exit::Invalid, Code::InvalidArgument, "BAD_REQUEST", message)
+    }
+
+    /// No job of that id.
+    pub(crate) fn no_job(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "UNKNOWN_JOB", message)
+    }
+
+    /// A job that was waited for did not end well.
+    pub(crate) fn job_failed(message: impl Into<String>) -> Self {
+        Self::local(Exit::Precondition, Code::FailedPrecondition, "JOB_FAILED", message)
+    }
+
     /// The node, or this program, broke a promise.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::local(Exit::Internal, Code::Internal, "INTERNAL", message)
@@ -207,6 +232,16 @@ impl Failure {
     /// Whether this is the reason that programs compare.
     pub(crate) fn is(&self, reason: &str) -> bool {
         matches!(self, Self::Report(report) if report.reason == reason)
+    }
+
+    /// Whether the node knows no such method.
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Report(report) if report.exit == Exit::Unimplemented)
+    }
+
+    /// Whether nobody answers.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Report(report) if report.exit == Exit::Unreachable)
     }
 
     /// With a line that says what to do.

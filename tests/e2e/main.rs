@@ -15,6 +15,7 @@ mod events;
 mod hostile;
 mod jobs;
 mod magnets;
+mod operator;
 mod policies;
 mod programs;
 mod python;

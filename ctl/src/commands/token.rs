@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn carry_out(s: &mut Session<'_>, command: TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::Create(args) => create(s, &args).await,
-        TokenCommand::List(limit) => list(s, limit).await,
+        TokenCommand::List(args) => list(s, args.limit).await,
         TokenCommand::Revoke(args) => revoke(s, &args).await,
     }
 }

@@ -42,7 +42,8 @@ async fn a_secret_goes_into_a_new_file_of_its_user_alone() {
 async fn tokens_are_listed_without_secrets_and_revoked_by_name() {
     let node = Node::start().await;
     let ran = node.run("token list").await;
-    let lines: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
     let expected: [Vec<&str>; 3] = [
         vec!["NAME", "SCOPES", "EXPIRES", "CREATED", "ID", "FILE"],
         vec![

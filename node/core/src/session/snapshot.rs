@@ -75,7 +75,7 @@ impl Session {
     /// The last peer set of a torrent.
     #[must_use]
     pub fn peer_set(&self, id: TorrentId) -> Option<&PeerSetView> {
-        self.torrents.get(&id).map(|torrent| &torrent.peer_set)
+        self.torrents.get(&id).map(Torrent::peer_set)
     }
 
     /// How the trackers of a torrent stand.
@@ -353,7 +353,7 @@ impl Session {
 /// The phase of a download for which nobody has what is left.
 const WAITING: &str = "waiting for chunks nobody has";
 
-fn state_of(torrent: &Torrent) -> TorrentState {
+pub(super) fn state_of(torrent: &Torrent) -> TorrentState {
     match &torrent.condition {
         Condition::Paused => TorrentState::Paused,
         Condition::Quit => TorrentState::Quit,

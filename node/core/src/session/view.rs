@@ -33,6 +33,20 @@ pub enum TorrentState {
     Quit,
 }
 
+impl TorrentState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Checking,
+        Self::Idle,
+        Self::Downloading,
+        Self::Seeding,
+        Self::Paused,
+        Self::DiskFull,
+        Self::Error,
+        Self::Quit,
+    ];
+}
+
 /// One torrent.
 #[derive(Clone, Debug)]
 pub struct TorrentView {
@@ -181,7 +195,7 @@ pub struct PeerSetView {
     /// Peers as BEP 3 tells them.
     pub plain: Vec<PeerEntry>,
     /// Peers as the shoal extension tells them; the same peers stand in `plain` too.
-    pub shoal: Vec<ShoalPeer>,
+    pub shoal: Vec<Arc<ShoalPeer>>,
     /// The tracker that answered.
     pub url: Option<String>,
     /// When.
