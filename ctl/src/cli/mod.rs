@@ -283,9 +283,9 @@ pub struct TopArgs {
     /// The torrent that is chosen first.
     #[command(flatten)]
     pub target: Target,
-    /// How often the node is asked, 200ms or longer
-    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse::interval)]
-    pub interval: Duration,
+    /// How often the node is asked, 100ms or longer
+    #[arg(long = "interval", value_name = "D", default_value = "1s", value_parser = parse::interval)]
+    pub every: Duration,
     /// Print one frame and end
     #[arg(long)]
     pub once: bool,

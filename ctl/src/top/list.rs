@@ -10,7 +10,8 @@ pub(super) struct Cursor {
     top: usize,
     /// Rows that were drawn last.
     height: usize,
-    /// On the first row it stays there, whatever comes to be the first.
+    /// On the first row it stays there, whatever comes to be the first; and it follows its item only
+    /// within the rows that are shown, so that nothing but a step scrolls.
     floats: bool,
 }
 
@@ -37,7 +38,7 @@ impl Cursor {
         Self { key: Some(key.to_owned()), ..Self::default() }
     }
 
-    /// On the first row, whatever that is, until it is moved.
+    /// On the first row, whatever that is, until it is moved; never scrolling by itself.
     pub(super) fn floating() -> Self {
         Self { floats: true, ..Self::default() }
     }
@@ -58,6 +59,8 @@ impl Cursor {
         let Some(last) = keys.len().checked_sub(1) else { return };
         let held = self.key.as_ref().filter(|_| !self.floats || self.at > 0);
         let found = held.and_then(|key| keys.iter().position(|k| k.as_ref() == key));
+        let shown = self.top..self.top + self.height;
+        let found = found.filter(|at| !self.floats || self.height == 0 || shown.contains(at));
         self.at = found.unwrap_or(self.at.min(last));
         if found.is_none() {
             self.key = Some(keys[self.at].as_ref().to_owned());
@@ -169,6 +172,19 @@ mod tests {
         cursor.go(Step::Down, &["c", "a", "b"]);
         cursor.settle(&["d", "c", "a", "b"]);
         assert_eq!((cursor.key(), cursor.at), (Some("a"), 2));
+    }
+
+    #[test]
+    fn a_floating_cursor_keeps_its_row_where_its_item_leaves_the_shown_rows() {
+        let mut cursor = Cursor::floating();
+        cursor.show(4, 2);
+        cursor.go(Step::Last, &["a", "b", "c", "d"]);
+        cursor.show(4, 2);
+        cursor.settle(&["a", "b", "d", "c"]);
+        assert_eq!(cursor.key(), Some("d"));
+        cursor.settle(&["d", "a", "b", "c"]);
+        assert_eq!(cursor.key(), Some("b"));
+        assert_eq!((cursor.show(4, 2), cursor.top()), (Some(2), 2));
     }
 
     #[test]

@@ -7,11 +7,7 @@ use std::env;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc;
 
-use crate::{
-    cli::{Format, TopArgs},
-    failure::Failure,
-    session::Session,
-};
+use crate::{cli::TopArgs, failure::Failure, session::Session};
 
 mod calls;
 mod list;
@@ -33,12 +29,6 @@ const FRAME_SIZE: (u16, u16) = (80, 24);
 /// Shows the node's screen: on a terminal until a person quits, else, or where one frame is asked
 /// for, once as plain text.
 pub(crate) async fn top(s: &mut Session<'_>, args: &TopArgs) -> Result<(), Failure> {
-    if s.format != Format::Table {
-        return Err(Failure::usage(
-            "top is a screen for people; node info, torrent list, see-connected, \
-             see-chunk-status and policy trace say the same with -o",
-        ));
-    }
     let mut node = Node::of(s);
     let named = Some(s.select(args.target.torrent.as_deref())).filter(|named| !named.is_empty());
     let torrent = match named {
@@ -54,7 +44,7 @@ pub(crate) async fn top(s: &mut Session<'_>, args: &TopArgs) -> Result<(), Failu
     if args.once || !(s.io.terminals.stdin && s.io.terminals.stdout) {
         return once(s, node, screen, world, &endpoint).await;
     }
-    let (interval, look) = (args.interval, Look::of_environment());
+    let (interval, look) = (args.every, Look::of_environment());
     let stage = Stage { node, interval, endpoint, look, screen, world };
     live::show(stage, &mut *s.io.stdout).await
 }

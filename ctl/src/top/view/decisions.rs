@@ -50,7 +50,7 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, screen: &mut
     };
     let peer =
         widest(|decision| human::address(decision.chosen.as_ref())).clamp(PEER_MIN, PEER_MAX);
-    let policy = widest(by).clamp(6, if area.width >= WIDTH_POLICY { 32 } else { 14 });
+    let policy = widest(by).clamp(6, if area.width >= WIDTH_POLICY { 32 } else { 16 });
     let fixed = [8, peer, 3, policy, 7];
     let room = left_over(area, fixed).saturating_sub(1);
     // Chunks that come later may have a digit more.

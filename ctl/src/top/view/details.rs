@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Columns and lines that the overlay leaves free at each side.
-const MARGIN: (u16, u16) = (3, 1);
+const MARGIN: (u16, u16) = (2, 1);
 
 /// Widest overlay, columns: longer lines read badly.
 const WIDTH_MAX: u16 = 110;
@@ -124,15 +124,15 @@ fn facts(
         (
             "done",
             format!(
-                "{}.{}%, {} of {} wanted, {} in all, {} left",
+                "{}.{}%, {} of {} wanted, {} in all",
                 per_mille / 10,
                 per_mille % 10,
                 human::bytes(torrent.wanted_done_bytes),
                 human::bytes(torrent.wanted_bytes),
                 human::bytes(torrent.total_bytes),
-                torrents::eta(torrent),
             ),
         ),
+        ("time left", torrents::eta(torrent)),
         (
             "chunks",
             format!(
@@ -245,13 +245,11 @@ fn decision(scene: &Scene<'_>, room: usize) -> String {
         ..v1::Decision::default()
     };
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let state = if told.state == "have" { "had already" } else { &told.state };
     let mut text = block_within(
         Some(room),
         [
-            (
-                "chunk",
-                format!("{}, {}, is {}", told.chunk, human::bytes(told.size.into()), told.state),
-            ),
+            ("chunk", format!("{}, {}, {state}", told.chunk, human::bytes(told.size.into()))),
             ("peers that have it", told.availability.to_string()),
             ("chosen", human::address(told.chosen.as_ref())),
             ("by", decisions::by(&as_decision)),
