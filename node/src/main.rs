@@ -17,6 +17,7 @@ use shoal_node::{
     exit::Exit,
     node::Node,
     simulation::terminal,
+    supervise,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -99,7 +100,9 @@ async fn run(config: NodeConfig) -> Exit {
             return error.exit();
         }
     };
+    supervise::ready();
     let exit = tokio::select! {
+        never = supervise::keep_alive(node.vitals()) => match never {},
         () = signals.next() => Exit::Ok,
         () = node.wait() => Exit::Ok,
         completed = node.completed(), if waits => {
@@ -109,6 +112,7 @@ async fn run(config: NodeConfig) -> Exit {
             if completed.failed.is_empty() { Exit::Ok } else { Exit::Precondition }
         }
     };
+    supervise::stopping();
     tokio::select! {
         report = node.shutdown() => {
             for line in &report.unfinished {

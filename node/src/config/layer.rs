@@ -9,7 +9,9 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking, pairs};
+use super::value::{
+    ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking, pairs,
+};
 
 /// What every node can be told. In the file: the keys outside any table.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -34,6 +36,10 @@ pub struct CommonLayer {
     /// them, beside a token [default: no certificate is asked for]
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served over HTTP, to whoever can connect: a port of
+    /// loopback, or IP:PORT; port 0 = any [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<MetricsAddr>,
     /// JSON file of every bound address, written once the node serves
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -185,6 +191,7 @@ layer!(CommonLayer {
     tls_cert,
     tls_key,
     tls_client_ca,
+    metrics,
     ready_file,
     advertise,
     log,

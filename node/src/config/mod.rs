@@ -23,7 +23,7 @@ use shoal_core::{
 
 pub use env::Env;
 use layer::{CommonLayer, Layer as _, PeerLayer, TrackerLayer};
-use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking};
+use value::{ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking};
 
 /// The least buffer budget, bytes: four extents of the largest size.
 pub const BUFFER_BUDGET_MIN: u64 = 4 << 20;
@@ -52,6 +52,9 @@ pub struct NodeConfig {
     /// Authorities of callers; none = callers need no certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Where metrics are told; none = nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsAddr>,
     /// Where to write the bound addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_file: Option<PathBuf>,
@@ -243,6 +246,7 @@ impl NodeConfig {
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,
+            metrics: None,
             ready_file: None,
             advertise: None,
             log: "info".to_owned(),
@@ -263,6 +267,7 @@ impl NodeConfig {
             tls_cert,
             tls_key,
             tls_client_ca,
+            metrics,
             ready_file,
             advertise,
             log,
@@ -280,6 +285,7 @@ impl NodeConfig {
         config.tls_cert = tls_cert;
         config.tls_key = tls_key;
         config.tls_client_ca = tls_client_ca;
+        config.metrics = metrics;
         config.ready_file = ready_file;
         config.advertise = advertise;
         config.log = log.unwrap_or(config.log);

@@ -1,6 +1,6 @@
 //! Why a node did not start: one line that names the thing and what to do, and the exit code.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use shoal_core::{magnet::MagnetError, metainfo::MetainfoError, session::command::CommandError};
 
@@ -35,6 +35,14 @@ pub enum StartError {
     /// The tokens of the node cannot be had.
     #[error(transparent)]
     Tokens(#[from] OpenError),
+    /// Metrics cannot be told.
+    #[error("--metrics {addr}: {cause}")]
+    Metrics {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A file or folder that the configuration names cannot be used.
     #[error("{what} {}: {cause}{}", path.display(), hint(what))]
     File {
@@ -112,6 +120,7 @@ impl StartError {
             },
             Self::Tls(TlsError::Io { cause, .. })
             | Self::Tokens(OpenError::Io { cause, .. })
+            | Self::Metrics { cause, .. }
             | Self::File { cause, .. } => of_io(cause),
             Self::Tls(
                 TlsError::Malformed { .. }

@@ -34,10 +34,18 @@ pub use error::StartError;
 use crate::{
     auth::tokens::Tokens,
     clock::Clock,
-    config::{NodeConfig, TrackerConfig, value::ControlAddr},
+    config::{
+        NodeConfig, TrackerConfig,
+        value::{ControlAddr, MetricsAddr},
+    },
+    metrics::{
+        Metrics,
+        vitals::{Observed, Vitals},
+    },
     net::Rates,
     policy_host::{Scope, workbench::Workbench},
     rpc::{
+        calls::Calls,
         context::{Context, Rooms},
         serve::{self, Serving},
         socket::Bound,
@@ -69,6 +77,8 @@ pub struct Node {
 /// What has to be taken apart again, in the order in which it was put together.
 #[derive(Debug, Default)]
 struct Parts {
+    vitals: Vitals,
+    metrics: Option<Metrics>,
     tracker: Option<Arc<TrackerServer>>,
     data: Option<Runtime>,
     session: Option<Running>,
@@ -111,6 +121,18 @@ impl Node {
     #[must_use]
     pub fn tracker_addr(&self) -> Option<SocketAddr> {
         self.context.tracker.as_ref().map(|tracker| tracker.local_addr())
+    }
+
+    /// Where it tells metrics; none where it does not.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.rooms.metrics.as_ref().map(Metrics::local_addr)
+    }
+
+    /// Whether it is alive and ready.
+    #[must_use]
+    pub fn vitals(&self) -> &Vitals {
+        &self.rooms.vitals
     }
 
     /// The announce URL of its tracker; none without the tracker role.
@@ -161,6 +183,8 @@ impl Parts {
     async fn assemble(&mut self, prepared: Prepared) -> Result<(Context, Downloads), StartError> {
         let clock = Clock::start();
         let Prepared { config, only, torrents, magnets, seeds, policy, tls } = prepared;
+        // First, so that whoever waits for the node sees it start.
+        self.metrics = config.metrics.map(|addr| self.start_metrics(addr)).transpose()?;
         if let Some(tracker) = &config.tracker {
             self.tracker = Some(Arc::new(start_tracker(tracker, only.as_ref())?));
         }
@@ -192,8 +216,10 @@ impl Parts {
         self.tasks.push(runtime.spawn(begin::tell_tracker(context.clone())));
         let serving = Serving::start(runtime, listeners, tls.as_ref(), context.clone()).await;
         self.serving = Some(serving.map_err(StartError::Threads)?);
+        self.vitals.serving(observed(&context));
         if let Some(path) = &config.ready_file {
-            ready::write(path, &context, tls.is_some())?;
+            let metrics = self.metrics.as_ref().map(Metrics::local_addr);
+            ready::write(path, &context, tls.is_some(), metrics)?;
         }
         let downloads = match (&session, &self.data) {
             (Some(session), Some(data)) => {
@@ -205,6 +231,18 @@ impl Parts {
         };
         tracing::info!(control = ?context.control, "serving");
         Ok((context, downloads))
+    }
+
+    fn start_metrics(&self, MetricsAddr(addr): MetricsAddr) -> Result<Metrics, StartError> {
+        let metrics = Metrics::start(addr, self.vitals.clone());
+        let metrics = metrics.map_err(|cause| StartError::Metrics { addr, cause })?;
+        let port = metrics.local_addr().port();
+        if addr.ip().is_loopback() {
+            tracing::info!(port, "metrics");
+        } else {
+            tracing::warn!(port, "metrics are told to whoever can connect: they need no token");
+        }
+        Ok(metrics)
     }
 
     async fn start_session(&mut self, config: &NodeConfig, clock: Clock) -> Result<(), StartError> {
@@ -264,6 +302,7 @@ impl Parts {
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
             simulations: Place::default(),
+            calls: Calls::default(),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         })
@@ -272,6 +311,7 @@ impl Parts {
     /// Ends what runs, the control surface first to say so and last to stop.
     async fn take_apart(&mut self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
+        self.vitals.ending();
         if let Some(serving) = &self.serving {
             serving.farewell().await;
         }
@@ -296,6 +336,9 @@ impl Parts {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+        if let Some(metrics) = self.metrics.take() {
+            metrics.shutdown().await;
+        }
         report
     }
 }
@@ -309,6 +352,17 @@ impl Drop for Parts {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+    }
+}
+
+/// What metrics are told of.
+fn observed(context: &Context) -> Observed {
+    Observed {
+        session: context.session.clone(),
+        tracker: context.tracker.as_ref().map(Arc::downgrade),
+        calls: context.calls.clone(),
+        events: context.events.clone(),
+        started_at: context.started_at,
     }
 }
 

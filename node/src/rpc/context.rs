@@ -21,8 +21,10 @@ use shoal_core::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
+use tracing::Instrument as _;
 
 use super::{
+    calls::Calls,
     gate::Caller,
     message,
     roots::{ShareRoots, Via},
@@ -75,6 +77,8 @@ pub struct Rooms {
     pub workbench: Workbench,
     /// Where swarms are simulated.
     pub simulations: Place,
+    /// What is counted of calls.
+    pub calls: Calls,
     /// Cancelled when streams have to end.
     pub ending: CancellationToken,
     /// Cancelled when a caller wants the node to end.
@@ -269,7 +273,7 @@ pub(super) fn via<T>(request: &Request<T>) -> Via {
 pub(super) async fn owned<R: Send + 'static>(
     work: impl Future<Output = Result<R, Refusal>> + Send + 'static,
 ) -> Result<R, Status> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(result) => result.map_err(Status::from),
         Err(error) => Err(Refusal::internal(format!("the command was lost: {error}")).into()),
     }

@@ -10,8 +10,10 @@
 //! - [`select`], [`page`], [`field`], [`roots`]: what requests may say
 //! - `message`: views as messages
 //! - [`socket`], [`serve`]: the listeners, and serving on them
+//! - [`calls`]: every call counted, timed and told
 
 pub mod access;
+pub mod calls;
 pub mod context;
 mod events;
 pub mod field;

@@ -23,8 +23,10 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity as Bare, Stack};
 
 use super::{
+    calls::Calls,
     context::Context,
     gate::{Gate, Way},
     socket::{Bound, SocketFile},
@@ -84,7 +86,7 @@ impl Serving {
         health.set_serving::<PeerServiceServer<Context>>().await;
         health.set_serving::<PolicyServiceServer<Context>>().await;
         health.set_serving::<TrackerServiceServer<Context>>().await;
-        let ending = context.ending.clone();
+        let (ending, calls) = (context.ending.clone(), context.calls.clone());
         let routes = routes(&context)?.add_service(health_service).prepare();
         let (stop, mut servers, mut sockets) = (CancellationToken::new(), Vec::new(), Vec::new());
         for listener in listeners {
@@ -96,7 +98,7 @@ impl Serving {
                 Bound::Unix(listener, file) => {
                     sockets.push(file);
                     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
-                    let server = server().layer(Gate::new(context.tokens.clone(), Way::Unix));
+                    let server = server(&calls).layer(Gate::new(context.tokens.clone(), Way::Unix));
                     let serve = server.serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
@@ -104,7 +106,7 @@ impl Serving {
                     let incoming = TcpIncoming::from(TcpListener::from_std(listener)?);
                     let incoming = incoming.with_nodelay(Some(true));
                     let way = if addr.ip().is_loopback() { Way::Loopback } else { Way::Beyond };
-                    let server = secured(server(), tls)?;
+                    let server = secured(server(&calls), tls)?;
                     let server = server.layer(Gate::new(context.tokens.clone(), way));
                     let serve = server.serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
@@ -156,13 +158,15 @@ impl Drop for Serving {
     }
 }
 
-fn server() -> Server {
+fn server(calls: &Calls) -> Server<Stack<Calls, Bare>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        // The first layer, which is the outermost: what another refuses is counted too.
+        .layer(calls.clone())
 }
 
-fn secured(server: Server, tls: Option<&Tls>) -> io::Result<Server> {
+fn secured<L>(server: Server<L>, tls: Option<&Tls>) -> io::Result<Server<L>> {
     let Some(Tls { cert, key, client_ca }) = tls else { return Ok(server) };
     let config = ServerTlsConfig::new().identity(Identity::from_pem(cert, key)).timeout(HANDSHAKE);
     let config = match client_ca {

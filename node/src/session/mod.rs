@@ -17,6 +17,7 @@
 //! | `notices`, `conducts` | what is told and kept of what changed |
 //! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
 //! | `policy` | the policy in force |
+//! | `meters` | what its rooms count |
 //! | `event_hub`, `job_watch` | who follows what |
 //! | `shutdown` | the end |
 //!
@@ -35,6 +36,7 @@ mod housekeeping;
 mod inbox;
 pub mod job_watch;
 pub mod magnets;
+pub mod meters;
 mod notices;
 mod opening;
 mod perform;
@@ -49,5 +51,6 @@ mod torrents;
 
 pub use event_hub::{EventHub, NewEvent, NodeEvent, Subscription};
 pub use handle::SessionHandle;
+pub(crate) use notices::state_name;
 pub use shutdown::ShutdownReport;
 pub use start::{Running, SessionOptions, StartError, start};
