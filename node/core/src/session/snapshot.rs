@@ -75,7 +75,7 @@ impl Session {
     /// The last peer set of a torrent.
     #[must_use]
     pub fn peer_set(&self, id: TorrentId) -> Option<&PeerSetView> {
-        self.torrents.get(&id).map(|torrent| &torrent.peer_set)
+        self.torrents.get(&id).map(Torrent::peer_set)
     }
 
     /// How the trackers of a torrent stand.

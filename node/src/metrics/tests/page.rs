@@ -165,8 +165,18 @@ async fn what_happened_is_in_the_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let node = node(dir.path()).await;
     use_it(&node, dir.path(), "a").await;
+    for path in ["/announce?info_hash=short", "/scrape", "/nothing"] {
+        get(node.tracker_addr().unwrap(), path, "").await;
+    }
     let page = Page::read(&get(node.metrics_addr().unwrap(), "/metrics", "").await.body);
     let value = |name: &str, labels: &str| page.value(name, labels);
+    let refused = |kind: &str| {
+        let labels = format!("way=\"http\",kind=\"{kind}\",result=\"refused\"");
+        value("shoal_tracker_requests_total", &labels)
+    };
+    assert_eq!(["announce", "scrape", "malformed"].map(refused), [1.0; 3]);
+    assert!(value("shoal_disk_job_seconds_count", "room=\"files\"") >= 1.0);
+    assert_eq!(value("shoal_disk_waiting_jobs", "room=\"files\""), 0.0);
     assert_eq!(value("shoal_torrents", "state=\"seeding\""), 1.0);
     assert_eq!(value("shoal_ready", ""), 1.0);
     assert_eq!(value("shoal_session_up", ""), 1.0);
