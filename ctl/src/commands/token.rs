@@ -138,7 +138,6 @@ mod tests {
             created_at: at,
             expires_at: at,
             file: "/var/lib/shoal/readonly.token".to_owned(),
-            ..v1::Token::default()
         };
         let text = table(&[token]).render(Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
