@@ -145,6 +145,12 @@ impl Format {
         }
     }
 
+    /// Whether a program reads it as a whole, errors too.
+    #[must_use]
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Yaml)
+    }
+
     /// Whether a person is to read it.
     #[must_use]
     pub const fn is_table(self) -> bool {
