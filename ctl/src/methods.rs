@@ -116,6 +116,7 @@ pub const ENTRIES: &[Entry] = &[
     local("call", Names("")),
     local("describe", Names("name")),
     local("shell", Names("")),
+    local("top", Text),
     local("completions", Text),
     local("man", Names("created")),
 ];

@@ -26,6 +26,7 @@ mod selection;
 mod simulation;
 mod sources;
 mod strategist;
+mod top;
 mod udp_tracker;
 mod web_seeds;
 mod whole;

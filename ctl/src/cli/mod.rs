@@ -145,6 +145,12 @@ impl Format {
         }
     }
 
+    /// Whether a program reads it as a whole, errors too.
+    #[must_use]
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Yaml)
+    }
+
     /// Whether a person is to read it.
     #[must_use]
     pub const fn is_table(self) -> bool {
@@ -258,6 +264,14 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Follow what happens on the node
     Events(EventsArgs),
+    /// Show torrents, chunks, peers and decisions on a screen that keeps up
+    #[command(
+        after_help = "Keys: q quit, ? help. Where standard input or output is no terminal, or \
+                            with --once, one frame is printed as plain text, COLUMNS x LINES large \
+                            (80 x 24 where nothing says). NO_COLOR is honoured. An interval asks the \
+                            node for at most 7 calls."
+    )]
+    Top(TopArgs),
     /// Take commands from a prompt or from standard input, also as /request_download IP PORT CHUNK
     Shell(Target),
     /// Print a completion script: commands, options, and what the node has
@@ -267,6 +281,20 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of every command
     Man(ManArgs),
+}
+
+/// Arguments of top.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// The torrent that is chosen first.
+    #[command(flatten)]
+    pub target: Target,
+    /// How often the node is asked, 100ms or longer
+    #[arg(long = "interval", value_name = "D", default_value = "1s", value_parser = parse::interval)]
+    pub every: Duration,
+    /// Print one frame and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Arguments of completions.

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 /// Longest `--timeout`, seconds: a year.
 const TIMEOUT_S_MAX: u64 = 365 * 24 * 3600;
 
-/// Shortest interval of `--watch`.
+/// Shortest interval of `--watch` and of `top`.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Chunk sizes that a node makes, bytes (powers of two).

@@ -243,7 +243,7 @@ fn connections(connections: &[v1::Connection]) -> Grid {
 }
 
 /// What the help of see-connected explains.
-fn flags(conn: &v1::Connection) -> String {
+pub(crate) fn flags(conn: &v1::Connection) -> String {
     let mut flags = String::from(if conn.outgoing { ">" } else { "<" });
     flags.extend(match conn.source() {
         v1::PeerSource::Unspecified | v1::PeerSource::Incoming => None,

@@ -9,6 +9,7 @@ use crate::{
     },
     failure::Failure,
     session::Session,
+    top,
 };
 
 mod await_job;
@@ -20,7 +21,7 @@ pub(crate) mod describe;
 mod events;
 mod job;
 pub(crate) mod local;
-mod look;
+pub(crate) mod look;
 mod magnet;
 mod man;
 mod node;
@@ -65,6 +66,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Call(args) => Box::pin(call::call(s, &args)).await,
         Command::Describe(args) => Box::pin(describe::describe(s, &args)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
+        Command::Top(args) => Box::pin(top::top(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),
         // `local` has carried these out.
         Command::Completions(_) | Command::Man(_) | Command::Context(_) => Ok(()),

@@ -43,6 +43,8 @@ pub(crate) struct Session<'io> {
     pub(crate) over_unix: bool,
     /// The torrent where a command names none.
     pub(crate) torrent: Option<String>,
+    /// Where the node is, as it was given.
+    pub(crate) endpoint: String,
     /// What goes on in the node when the command is interrupted.
     pub(crate) interrupt_note: Option<String>,
     screen: Screen,
@@ -67,6 +69,7 @@ impl<'io> Session<'io> {
             knows: Knows::NoNames,
             over_unix: settled.endpoint.starts_with("unix:"),
             torrent: settled.torrent.clone(),
+            endpoint: settled.endpoint.clone(),
             interrupt_note: None,
             screen: Screen::default(),
             channel,
@@ -190,7 +193,7 @@ impl<'io> Session<'io> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
 
-    fn unary_limit(&self) -> Duration {
+    pub(crate) fn unary_limit(&self) -> Duration {
         self.time_left().unwrap_or(UNARY_TIMEOUT)
     }
 
