@@ -34,7 +34,8 @@ replies! {
     VerifyTorrentResponse PauseTorrentResponse ResumeTorrentResponse RemoveTorrentResponse
     SelectFilesResponse ListJobsResponse CancelJobResponse
     ListSwarmsResponse GetSwarmResponse
-    GetInfoResponse WatchEventsResponse ShutdownResponse
+    GetInfoResponse WatchEventsResponse ShutdownResponse GetSettingsResponse
+    UpdateSettingsResponse
     ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse
     ListPoliciesResponse ExplainDecisionResponse WatchDecisionsResponse TestPolicyResponse
     BenchPolicyResponse SimulatePolicyResponse

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod disk;
 pub mod exit;
 mod http;
+pub mod log;
 pub mod net;
 pub mod node;
 pub mod policy_host;

@@ -227,6 +227,11 @@ impl Host {
         Self::start(self.config).await
     }
 
+    /// The way to it over TCP.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub fn peer(&self) -> PeerServiceClient<Channel> {
         PeerServiceClient::new(self.channel.clone()).max_decoding_message_size(1 << 25)
     }

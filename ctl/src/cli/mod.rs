@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub mod node;
 pub(crate) mod parse;
 pub mod policy;
+pub mod settings;
 pub mod torrent;
 
 use node::{EventsArgs, JobsCommand, NodeCommand, TrackerCommand};
 use policy::PolicyCommand;
+use settings::SettingsCommand;
 use torrent::TorrentCommand;
 
 /// `shoalctl`: every command of a shoal node.
@@ -155,6 +157,9 @@ pub enum Command {
     /// Look at the node, or end it
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Show and change limits, slots, labels and the log filter while the node runs
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),

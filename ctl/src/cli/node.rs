@@ -86,6 +86,8 @@ pub enum Kind {
     Merge,
     /// The disk is full or failing.
     Disk,
+    /// A limit, upload slots, labels or the log filter changed.
+    Settings,
 }
 
 impl From<Kind> for EventKind {
@@ -99,6 +101,7 @@ impl From<Kind> for EventKind {
             Kind::Job => Self::Job,
             Kind::Merge => Self::Merge,
             Kind::Disk => Self::Disk,
+            Kind::Settings => Self::Settings,
         }
     }
 }

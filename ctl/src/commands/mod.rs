@@ -19,6 +19,7 @@ mod node;
 mod peer;
 pub(crate) mod policy;
 mod select;
+mod settings;
 mod torrent;
 mod tracker;
 mod transfer;
@@ -50,6 +51,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Tracker(TrackerCommand::Peers(args)) => tracker::peers(s, &args).await,
         Command::Node(NodeCommand::Info) => node::info(s).await,
         Command::Node(NodeCommand::Shutdown) => node::shutdown(s).await,
+        Command::Settings(command) => settings::carry_out(s, command).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),

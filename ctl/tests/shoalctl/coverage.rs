@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 43] = [
+const METHODS: [(&str, &str); 45] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -39,6 +39,8 @@ const METHODS: [(&str, &str); 43] = [
     ("TrackerService.ListSwarms", "tracker swarms"),
     ("TrackerService.GetSwarm", "tracker peers"),
     ("NodeService.GetInfo", "node info"),
+    ("NodeService.GetSettings", "settings show"),
+    ("NodeService.UpdateSettings", "settings set"),
     ("NodeService.Shutdown", "node shutdown"),
     ("NodeService.WatchEvents", "events"),
     ("PolicyService.ValidatePolicy", "policy check"),

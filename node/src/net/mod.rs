@@ -26,7 +26,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -107,6 +107,8 @@ struct Shared {
     local_addr: SocketAddr,
     peer_id: PeerId,
     limits: NetLimits,
+    /// [`NetLimits::connections_max`], which changes.
+    connections_max: AtomicUsize,
     rates: Arc<Limits>,
     clock: Clock,
     inbox: mpsc::Sender<NetEvent>,
@@ -154,6 +156,7 @@ impl Net {
             local_addr: listener.local_addr()?,
             peer_id: config.peer_id,
             shaking: Arc::new(Semaphore::new(config.limits.shaking_max)),
+            connections_max: AtomicUsize::new(config.limits.connections_max),
             limits: config.limits,
             rates: Arc::new(Limits::new(config.rates, config.clock.now())),
             clock: config.clock,
@@ -241,6 +244,13 @@ impl Net {
         swarm.limits.set(rates, self.shared.clock.now());
     }
 
+    /// Closes incoming connections unheard beyond so many in all, from now on, and those that the
+    /// session refuses with a reason.
+    pub fn set_connections_max(&self, most: usize) {
+        let most = most.saturating_add(self.shared.limits.shaking_max);
+        self.shared.connections_max.store(most, Ordering::Relaxed);
+    }
+
     /// What all connections together may send and receive.
     pub(crate) fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.shared.rates)
@@ -289,7 +299,7 @@ impl Shared {
 
     /// Leave to shake hands with one more incoming connection.
     fn may_shake(&self) -> Option<OwnedSemaphorePermit> {
-        if self.conns().len() >= self.limits.connections_max {
+        if self.conns().len() >= self.connections_max.load(Ordering::Relaxed) {
             return None;
         }
         Arc::clone(&self.shaking).try_acquire_owned().ok()

@@ -25,6 +25,7 @@ use std::{
 use shoal_core::{ids::InfoHash, tracker::registry::RegistryConfig};
 use tokio::{
     runtime::{Handle, Runtime},
+    sync::Semaphore,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use crate::{
     policy_host::{Scope, workbench::Workbench},
     rpc::{
         context::{Context, Rooms},
+        events::READERS_MAX,
         serve::{self, Serving},
         socket::Bound,
     },
@@ -259,6 +261,7 @@ impl Parts {
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
             simulations: Place::default(),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         })

@@ -21,9 +21,12 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity, Stack};
 
 use super::{
+    complete::CompleteLayer,
     context::Context,
+    events::NodeRoutes,
     socket::{Bound, SocketFile},
 };
 
@@ -143,10 +146,11 @@ impl Drop for Serving {
     }
 }
 
-fn server() -> Server {
+fn server() -> Server<Stack<CompleteLayer, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .layer(CompleteLayer)
 }
 
 async fn logged(serve: impl Future<Output = Result<(), tonic::transport::Error>>) {
@@ -167,7 +171,7 @@ fn routes(context: &Context) -> io::Result<Routes> {
             $server::new(context.clone()).max_decoding_message_size(REQUEST_LEN_MAX)
         };
     }
-    Ok(Routes::new(service!(NodeServiceServer))
+    Ok(Routes::new(NodeRoutes::new(context.clone()))
         .add_service(service!(JobServiceServer))
         .add_service(service!(TorrentServiceServer))
         .add_service(service!(PeerServiceServer))
