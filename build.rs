@@ -7,7 +7,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["common", "node", "torrent", "peer", "tracker", "policy"]
+    let files = ["auth", "common", "node", "torrent", "peer", "tracker", "policy"]
         .map(|name| format!("shoal/v1/{name}.proto"));
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;

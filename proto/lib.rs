@@ -1,8 +1,9 @@
 //! Stubs of `shoal.v1`, generated from `proto/shoal/v1/*.proto`, and a way to a node.
 //!
-//! [`v1`] holds the messages, the clients and the server traits; [`client::connect`] makes a channel
-//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `http://127.0.0.1:7002`;
-//! [`watch::watch_with_resume`] follows its events over whatever happens to the connection.
+//! [`v1`] holds the messages, the clients and the server traits; [`client::Connect`] makes a connection
+//! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `https://10.0.0.1:7002`, a token
+//! and certificates; [`watch::watch_with_resume`] follows its events over whatever happens to the
+//! connection.
 
 pub mod client;
 pub mod watch;

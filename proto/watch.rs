@@ -98,9 +98,8 @@ pub struct Watch<C> {
 
 /// Follows the events of a node, over whatever happens to its connections.
 ///
-/// `connect` makes a channel, and is called again whenever the stream is lost: with
-/// [`client::connect`](crate::client::connect), with a channel under an interceptor, or with a clone of
-/// a channel that connects by itself. The stream is taken up where it was lost; where the node no
+/// `connect` makes a connection, and is called again whenever the stream is lost: with
+/// [`Connect`](crate::client::Connect), or with a clone of a channel that connects by itself. The stream is taken up where it was lost; where the node no
 /// longer keeps what followed, or was started anew, a snapshot begins it anew and says so.
 ///
 /// `request` says of what to hear. With its `epoch` and `after_revision` the first try takes up there.
@@ -109,14 +108,15 @@ pub struct Watch<C> {
 /// the [`Watch`] ends them.
 ///
 /// ```no_run
-/// use shoal::{client, v1, watch::{News, watch_with_resume}};
+/// use shoal::{client::Connect, v1, watch::{News, watch_with_resume}};
 ///
 /// # async fn follow() -> Result<(), tonic::Status> {
 /// let request = v1::WatchEventsRequest {
 ///     kinds: vec![v1::EventKind::Torrent.into(), v1::EventKind::Merge.into()],
 ///     ..Default::default()
 /// };
-/// let mut watch = watch_with_resume(|| client::connect("unix:///run/shoal/shoald.sock"), request);
+/// let to_node = || Connect::to("unix:///run/shoal/shoald.sock").connect();
+/// let mut watch = watch_with_resume(to_node, request);
 /// loop {
 ///     match watch.next().await? {
 ///         News::Snapshot { snapshot, gap } => println!("{} torrents {gap:?}", snapshot.torrents.len()),

@@ -136,11 +136,27 @@ impl Failure {
     /// There is no channel to the node.
     pub(crate) fn connect(error: &ConnectError) -> Self {
         match error {
-            ConnectError::Malformed(_) | ConnectError::PathTooLong(_) => {
-                Self::usage(error.to_string())
-            }
+            ConnectError::Malformed(_)
+            | ConnectError::PathTooLong(_)
+            | ConnectError::BadToken
+            | ConnectError::NoTls(_) => Self::usage(error.to_string()),
+            ConnectError::File { path, cause } => Self::file(path, cause),
+            ConnectError::BadCertificate(_) => Self::invalid(error.to_string()),
+            ConnectError::PlaintextToken(_) => Self::local(
+                Exit::NotAllowed,
+                Code::PermissionDenied,
+                "PLAINTEXT_TOKEN",
+                error.to_string(),
+            ),
+            ConnectError::Untrusted { .. } => Self::untrusted(error.to_string()),
             ConnectError::Unreachable { .. } => Self::unreachable(error.to_string()),
         }
+    }
+
+    fn untrusted(message: String) -> Self {
+        Self::local(Exit::NotAllowed, Code::Unauthenticated, "UNTRUSTED", message).with_hint(
+            "--ca names the authority of the node's certificate, --cert and --key a certificate of yours",
+        )
     }
 
     fn unreachable(message: String) -> Self {
@@ -171,6 +187,8 @@ impl Failure {
         // Not twice, where the message names it already.
         let near = metadata.get("suggestion").filter(|near| !message.contains(near.as_str()));
         let hint = near.map(|near| format!("did you mean '{near}'?"));
+        let hint =
+            hint.or_else(|| hint_of(info.map(|info| info.reason.as_str())).map(str::to_owned));
         Self::Report(Box::new(Report {
             exit: Exit::of(status.code()),
             code: code_name(status.code()),
@@ -244,6 +262,23 @@ impl Report {
             "violations": violations,
         });
         format!("{}\n", escape_json(&object.to_string()))
+    }
+}
+
+/// What to do about a refusal, where it is for this side to do.
+fn hint_of(reason: Option<&str>) -> Option<&'static str> {
+    match reason? {
+        "TOKEN_MISSING" => Some(
+            "--token-file or SHOAL_TOKEN_FILE names one; the node keeps its own in admin.token and \
+             readonly.token of its state folder",
+        ),
+        "TOKEN_REFUSED" => {
+            Some("over its Unix socket the node lists its tokens: shoalctl token list")
+        }
+        "SCOPE_MISSING" => {
+            Some("shoalctl token create NAME --scope … makes another, with an admin token")
+        }
+        _ => None,
     }
 }
 

@@ -39,6 +39,7 @@ replies! {
     ValidatePolicyResponse SetPolicyResponse GetPolicyResponse ResetPolicyResponse
     ListPoliciesResponse ExplainDecisionResponse WatchDecisionsResponse TestPolicyResponse
     BenchPolicyResponse SimulatePolicyResponse
+    CreateTokenResponse ListTokensResponse RevokeTokenResponse
 }
 
 /// How a document is laid out.

@@ -13,6 +13,7 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 mod clean;
 pub mod cli;
 mod commands;
+mod connect;
 pub mod exit;
 mod failure;
 mod grid;
@@ -61,9 +62,10 @@ async fn with_node(cli: Cli, format: Format, io: &mut Io) -> Result<Exit, Failur
         Some(endpoint) => endpoint,
         None => default_endpoint()?,
     };
+    let how = connect::how(&endpoint, &cli.global.access)?;
     let interrupt = std::sync::Arc::clone(&io.interrupt);
     let connect = async {
-        let connect = shoal::client::connect(&endpoint);
+        let connect = how.connect();
         match timeout {
             Some(limit) => tokio::time::timeout(limit, connect)
                 .await

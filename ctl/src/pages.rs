@@ -51,6 +51,7 @@ pages! {
     ListSwarmsResponse.swarms
     GetSwarmResponse.peers
     ListPoliciesResponse.policies
+    ListTokensResponse.tokens
 }
 
 macro_rules! peer_set_pages {

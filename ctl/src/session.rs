@@ -7,14 +7,15 @@ use std::{
 };
 
 use shoal::{
-    client::REPLY_LEN_MAX,
+    client::{Connection, REPLY_LEN_MAX},
     v1::{
-        PeerAddress, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
-        peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
-        torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+        PeerAddress, auth_service_client::AuthServiceClient, job_service_client::JobServiceClient,
+        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
+        policy_service_client::PolicyServiceClient, torrent_service_client::TorrentServiceClient,
+        tracker_service_client::TrackerServiceClient,
     },
 };
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     clean::{clean, clean_lines, escape_json},
@@ -40,14 +41,14 @@ pub(crate) struct Session<'io> {
     pub(crate) torrent: Option<String>,
     /// What goes on in the node when the command is interrupted.
     pub(crate) interrupt_note: Option<String>,
-    channel: Channel,
+    channel: Connection,
     timeout: Option<Duration>,
     started: Instant,
 }
 
 macro_rules! clients {
     ($($name:ident -> $client:ident)*) => {
-        $(pub(crate) fn $name(&self) -> $client<Channel> {
+        $(pub(crate) fn $name(&self) -> $client<Connection> {
             $client::new(self.channel.clone()).max_decoding_message_size(REPLY_LEN_MAX)
         })*
     };
@@ -57,7 +58,7 @@ impl<'io> Session<'io> {
     pub(crate) fn new(
         io: &'io mut Io,
         format: Format,
-        channel: Channel,
+        channel: Connection,
         over_unix: bool,
         timeout: Option<Duration>,
     ) -> Self {
@@ -93,6 +94,7 @@ impl<'io> Session<'io> {
         tracker -> TrackerServiceClient
         policy -> PolicyServiceClient
         node -> NodeServiceClient
+        auth -> AuthServiceClient
     }
 
     /// What a request names the torrent by; empty for the node's only one.

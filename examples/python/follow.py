@@ -47,16 +47,45 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+class Bearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sends a token with each call that answers once."""
+
+    def __init__(self, token: str) -> None:
+        self.header = ("authorization", f"Bearer {token}")
+
+    def sign(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+        return details._replace(metadata=grpc.aio.Metadata(*(details.metadata or ()), self.header))
+
+    async def intercept_unary_unary(self, continuation, client_call_details, request):
+        return await continuation(self.sign(client_call_details), request)
+
+
+class StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
+    """Sends a token with each call that answers with a stream."""
+
+    def __init__(self, bearer: Bearer) -> None:
+        self.bearer = bearer
+
+    async def intercept_unary_stream(self, continuation, client_call_details, request):
+        return await continuation(self.bearer.sign(client_call_details), request)
+
+
 def channel(endpoint: str) -> grpc.aio.Channel:
-    """Opens a channel to unix:///PATH, unix:PATH, http://HOST:PORT or HOST:PORT."""
+    """Opens a channel to unix:///PATH, unix:PATH, http://HOST:PORT or HOST:PORT.
+
+    Over TCP a node wants a token, which is taken from SHOAL_TOKEN; HOST is this machine then.
+    """
     # Neither a proxy of the environment nor a socket path as :authority, which servers refuse.
     options = [("grpc.enable_http_proxy", 0)]
+    token = os.environ.get("SHOAL_TOKEN")
+    bearer = Bearer(token) if token else None
+    interceptors = [bearer, StreamBearer(bearer)] if bearer else []
     if endpoint.startswith("unix:"):
         options.append(("grpc.default_authority", "localhost"))
         target = endpoint
     else:
         target = endpoint.removeprefix("http://").rstrip("/")
-    return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
 
 
 async def list_torrents(stub: torrent_pb2_grpc.TorrentServiceStub) -> list[torrent_pb2.Torrent]:

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use shoal_sim::command::args::{self as sim, SimArgs};
 
 use crate::{
+    auth::cert::{CertOptions, DAYS_DEFAULT},
     config::{
         ConfigError, Env, NodeConfig,
         env::{layer, variable},
@@ -36,9 +37,34 @@ enum Command {
     Peer(Box<PeerCommand>),
     /// Run a node with the roles of a file: a table [tracker], a table [peer], or both
     Run(RunCommand),
+    /// Make certificates for TLS: an authority of your own, and one of a node that it signed
+    #[command(after_help = CERT_HELP)]
+    Cert(CertArgs),
     /// Simulate a swarm in virtual time, with the same engine and the same policies
     #[command(after_help = sim::AFTER_HELP)]
     Sim(Box<SimArgs>),
+}
+
+const CERT_HELP: &str = "The folder gets ca.crt (for callers: shoalctl --ca), ca.key (for nobody), \
+    server.crt and server.key (for shoald: --tls-cert, --tls-key), and for each --client a pair of its \
+    name (shoalctl --cert, --key; shoald --tls-client-ca ca.crt). An authority that is there already \
+    is kept and signs again; what it signed before in the folder is replaced.";
+
+/// Make certificates.
+#[derive(Args, Debug)]
+struct CertArgs {
+    /// Folder for them, made where it is missing
+    dir: PathBuf,
+    /// Name or IP address by which callers reach the node, beside localhost, 127.0.0.1 and ::1;
+    /// repeatable
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// A caller that gets a certificate too; repeatable
+    #[arg(long = "client", value_name = "NAME")]
+    clients: Vec<String>,
+    /// Days for which they hold, 1-3650; an authority holds ten years
+    #[arg(long, value_name = "DAYS", default_value_t = DAYS_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    days: u16,
 }
 
 /// Share data among nodes on loopback, verify every copy, and say how it went.
@@ -115,6 +141,8 @@ pub enum Run {
     Node(Box<NodeConfig>),
     /// `shoald dev`.
     Dev(DevOptions),
+    /// `shoald cert`.
+    Cert(CertOptions),
     /// `shoald sim`.
     Sim(Box<SimArgs>),
     /// Print this on stdout and end well.
@@ -149,6 +177,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Run, 
         Command::Tracker(args) => args.run(env),
         Command::Peer(args) => args.run(env),
         Command::Run(args) => args.run(env),
+        Command::Cert(args) => Ok(Run::Cert(args.options())),
         Command::Sim(args) => Ok(Run::Sim(args)),
     }
 }
@@ -180,6 +209,13 @@ impl DevArgs {
             size: self.size.0,
             log: self.log,
         }
+    }
+}
+
+impl CertArgs {
+    fn options(self) -> CertOptions {
+        let Self { dir, hosts, clients, days } = self;
+        CertOptions { dir, hosts, clients, days }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tokio shell of a shoal node: carries out what `shoal-core` decides.
 
 pub mod announce;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -10,11 +11,13 @@ pub mod disk;
 pub mod exit;
 mod http;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod policy_host;
 pub mod rpc;
 pub mod session;
 pub mod simulation;
+pub mod supervise;
 pub mod tracker;
 pub mod webseed;

@@ -5,10 +5,12 @@ use std::{
     env,
     io::{self, Write as _},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shoal_node::{
+    auth::cert::{self, CertOptions},
     cli::{self, Run},
     config::{NodeConfig, value::LogFormat},
     dev,
@@ -16,6 +18,7 @@ use shoal_node::{
     log,
     node::Node,
     simulation::terminal,
+    supervise,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
             let log = options.log.clone();
             with_runtime(&log, LogFormat::Text, develop(options))
         }
+        Ok(Run::Cert(options)) => certify(&options),
         Ok(Run::Sim(args)) => terminal::run(&args),
     };
     exit.into()
@@ -62,6 +66,17 @@ fn with_runtime(filter: &str, format: LogFormat, work: impl Future<Output = Exit
     }
 }
 
+/// Makes certificates, and says where they are.
+fn certify(options: &CertOptions) -> Exit {
+    match cert::make(options, SystemTime::now()) {
+        Ok(made) => print(&made.to_string()),
+        Err(error) => {
+            say(&format!("error: {error}"));
+            error.exit()
+        }
+    }
+}
+
 async fn run(config: NodeConfig) -> Exit {
     let Some(mut signals) = Signals::new() else { return Exit::Internal };
     let waits = config.peer.as_ref().is_some_and(|peer| peer.exit_when_complete);
@@ -76,7 +91,9 @@ async fn run(config: NodeConfig) -> Exit {
             return error.exit();
         }
     };
+    supervise::ready();
     let exit = tokio::select! {
+        never = supervise::keep_alive(node.vitals()) => match never {},
         () = signals.next() => Exit::Ok,
         () = node.wait() => Exit::Ok,
         completed = node.completed(), if waits => {
@@ -86,6 +103,7 @@ async fn run(config: NodeConfig) -> Exit {
             if completed.failed.is_empty() { Exit::Ok } else { Exit::Precondition }
         }
     };
+    supervise::stopping();
     tokio::select! {
         report = node.shutdown() => {
             for line in &report.unfinished {

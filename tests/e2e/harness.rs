@@ -10,10 +10,13 @@ use std::{
 };
 
 use sha1::{Digest as _, Sha1};
-use shoal::v1::{
-    self, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
-    peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
-    torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+use shoal::{
+    client::{Connect, Connection},
+    v1::{
+        self, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
+        peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
+        torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+    },
 };
 use shoal_core::metainfo::{Content, CreateOptions, Metainfo, Pad, Plan};
 use shoal_ctl::{Exit, Io};
@@ -22,7 +25,7 @@ use shoal_node::{
     node::Node,
 };
 use tempfile::TempDir;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 /// How long anything may take that should be quick.
@@ -186,7 +189,7 @@ pub struct Host {
     pub config: NodeConfig,
     /// Where its peer role listens; without one the control address, else the tracker's.
     pub addr: SocketAddr,
-    channel: Channel,
+    channel: Connection,
     socket: String,
     node: Option<Node>,
 }
@@ -206,7 +209,8 @@ impl Host {
         let info = NodeServiceClient::new(over_unix).get_info(v1::GetInfoRequest {}).await;
         let info = info.unwrap().into_inner();
         let tcp = info.control_addresses.iter().find(|addr| !addr.starts_with("unix:"));
-        let channel = shoal::client::connect(tcp.unwrap_or(&socket)).await.unwrap();
+        let how = Connect::to(tcp.unwrap_or(&socket)).token_file(state.join("admin.token"));
+        let channel = how.connect().await.unwrap();
         let addr = [Some(&info.peer_address), tcp, Some(&info.tracker_address)];
         let addr = addr.into_iter().flatten().find(|addr| !addr.is_empty()).unwrap();
         let mut config = NodeConfig::new(state.to_owned());
@@ -228,31 +232,31 @@ impl Host {
     }
 
     /// The way to it over TCP.
-    pub fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Connection {
         self.channel.clone()
     }
 
-    pub fn peer(&self) -> PeerServiceClient<Channel> {
+    pub fn peer(&self) -> PeerServiceClient<Connection> {
         PeerServiceClient::new(self.channel.clone()).max_decoding_message_size(1 << 25)
     }
 
-    pub fn torrents(&self) -> TorrentServiceClient<Channel> {
+    pub fn torrents(&self) -> TorrentServiceClient<Connection> {
         TorrentServiceClient::new(self.channel.clone()).max_decoding_message_size(1 << 25)
     }
 
-    pub fn jobs(&self) -> JobServiceClient<Channel> {
+    pub fn jobs(&self) -> JobServiceClient<Connection> {
         JobServiceClient::new(self.channel.clone())
     }
 
-    pub fn node(&self) -> NodeServiceClient<Channel> {
+    pub fn node(&self) -> NodeServiceClient<Connection> {
         NodeServiceClient::new(self.channel.clone())
     }
 
-    pub fn policies(&self) -> PolicyServiceClient<Channel> {
+    pub fn policies(&self) -> PolicyServiceClient<Connection> {
         PolicyServiceClient::new(self.channel.clone())
     }
 
-    pub fn swarms(&self) -> TrackerServiceClient<Channel> {
+    pub fn swarms(&self) -> TrackerServiceClient<Connection> {
         TrackerServiceClient::new(self.channel.clone())
     }
 

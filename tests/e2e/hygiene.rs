@@ -8,13 +8,12 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
     MethodDescriptor, Value,
 };
-use shoal::v1;
+use shoal::{client::Connection, v1};
 use tonic::{
     Code, Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
-    transport::Channel,
 };
 use tonic_types::StatusExt as _;
 
@@ -236,7 +235,7 @@ async fn making_again_what_is_there_changes_nothing_and_says_so() {
 
 /// The first reply of a method, whether it streams or not.
 async fn first(
-    channel: Channel,
+    channel: Connection,
     method: &MethodDescriptor,
     request: Vec<u8>,
 ) -> Result<Option<Vec<u8>>, Status> {
@@ -245,7 +244,7 @@ async fn first(
 }
 
 async fn call(
-    channel: Channel,
+    channel: Connection,
     path: PathAndQuery,
     request: Vec<u8>,
 ) -> Result<Option<Vec<u8>>, Status> {

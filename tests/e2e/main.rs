@@ -6,6 +6,7 @@ mod fake;
 mod harness;
 mod web_server;
 
+mod auth;
 mod bad_input;
 mod changed;
 mod commands;

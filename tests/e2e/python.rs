@@ -69,7 +69,7 @@ impl Example {
         command.arg(script).current_dir(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
         // A proxy where nobody listens: a node is reached without one.
         command.env("http_proxy", "http://127.0.0.1:9").env_remove("no_proxy");
-        command.env_remove("SHOAL_ENDPOINT");
+        command.env_remove("SHOAL_ENDPOINT").env_remove("SHOAL_TOKEN");
         command
     }
 
@@ -192,6 +192,8 @@ async fn the_python_example_joins_a_job_at_work_over_tcp() {
 
     let (_, tcp) = endpoints(&leecher).await;
     let mut command = example.command("follow.py");
+    let token = fs::read_to_string(leecher.config.state_dir.join("admin.token")).unwrap();
+    command.env("SHOAL_TOKEN", token.trim());
     command.args(["--endpoint", &tcp]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

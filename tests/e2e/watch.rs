@@ -9,23 +9,23 @@ use std::{
 };
 
 use shoal::{
-    client,
+    client::{Connect, ConnectError, Connection},
     v1::{self, EventKind},
     watch::{Gap, News, Watch, watch_with_resume},
 };
 use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinSet};
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use crate::harness::{CHUNK, Host, PATIENCE, Party, metainfo, sample, within};
 
 type Follow = Watch<Box<dyn FnMut() -> Connecting + Send>>;
-type Connecting =
-    std::pin::Pin<Box<dyn Future<Output = Result<Channel, client::ConnectError>> + Send>>;
+type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
-fn follow(endpoint: String, request: v1::WatchEventsRequest) -> Follow {
+fn follow(host: &Host, endpoint: String, request: v1::WatchEventsRequest) -> Follow {
+    let token = host.config.state_dir.join("admin.token");
     let connect = move || -> Connecting {
-        let endpoint = endpoint.clone();
-        Box::pin(async move { client::connect(&endpoint).await })
+        let how = Connect::to(&endpoint).token_file(&token);
+        Box::pin(async move { how.connect().await })
     };
     watch_with_resume(Box::new(connect), request)
 }
@@ -95,7 +95,7 @@ async fn what_happens_while_the_connection_is_gone_is_told_when_it_is_back() {
     let cable = cable(tcp).await;
     let kinds = vec![EventKind::Settings.into()];
     let request = v1::WatchEventsRequest { kinds, ..Default::default() };
-    let mut watch = follow(cable.endpoint, request);
+    let mut watch = follow(&peer, cable.endpoint, request);
     let first = next(&mut watch).await;
     assert!(matches!(first, News::Snapshot { gap: None, .. }), "{first:?}");
     change(&peer, 5000).await;
@@ -127,7 +127,7 @@ async fn a_node_that_was_started_anew_is_told_as_a_gap_with_a_snapshot() {
     let party = Party::new().await;
     let file = metainfo("file1.webm", &sample(CHUNK as usize, 7), CHUNK, &[]);
     let peer = party.leecher("peer", &file).await;
-    let mut watch = follow(socket(&peer), v1::WatchEventsRequest::default());
+    let mut watch = follow(&peer, socket(&peer), v1::WatchEventsRequest::default());
     assert!(matches!(next(&mut watch).await, News::Snapshot { gap: None, .. }));
     let epoch = watch.position().unwrap().epoch.clone();
     let peer = peer.restart().await;
@@ -173,7 +173,7 @@ async fn a_position_that_is_no_longer_kept_is_told_as_missed() {
     }
     within(PATIENCE * 2, "many events", calls.join_all()).await;
     let request = v1::WatchEventsRequest { after_revision: Some(3), epoch, ..Default::default() };
-    let mut watch = follow(socket(&peer), request);
+    let mut watch = follow(&peer, socket(&peer), request);
     let news = next(&mut watch).await;
     let News::Snapshot { gap: Some(Gap::Missed { after: 3, oldest }), .. } = news else {
         panic!("{news:?}")
@@ -187,7 +187,7 @@ async fn what_another_try_cannot_mend_is_an_error() {
     let party = Party::new().await;
     let peer = party.peer("peer").await;
     let request = v1::WatchEventsRequest { torrent: "nobody".to_owned(), ..Default::default() };
-    let mut watch = follow(socket(&peer), request);
+    let mut watch = follow(&peer, socket(&peer), request);
     let refused = within(PATIENCE, "a refusal", watch.next()).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
 }

@@ -59,9 +59,9 @@ async fn leeches_from_us(kind: Kind) {
         })
         .await;
     println!("{} leeches from us: {done:.1?}", kind.name());
+    client.must_run();
     let told = format!("{missing:#?}\n{}\nours: {}", client.said(), ours.said());
     assert!(missing.is_empty(), "{told}");
-    client.must_run();
     client.kill().await;
     for payload in &payloads {
         assert_eq!(payload.difference_at(kind, &data), None, "{payload}");
@@ -86,6 +86,7 @@ async fn seeds_to_us(kind: Kind) {
     let mut client = kind.start(&task);
     let (announced, missing) = room.watch(&payloads, |_, entry| entry.complete == 1).await;
     println!("{} announces: {announced:.1?}", kind.name());
+    client.must_run();
     assert!(missing.is_empty(), "{missing:#?}\n{}", client.said());
 
     let ours = Node::peer(&room.shoald, &room.net.host(), &room.dir.path().join("ours")).await;

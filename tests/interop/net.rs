@@ -21,8 +21,14 @@ use std::{
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use shoal_core::{ids::InfoHash, tracker::scrape::ScrapeReply};
-use shoal_node::announce::{Announcer, AnnouncerConfig};
+use shoal_core::{
+    ids::InfoHash,
+    tracker::{
+        announce::{AnnounceReply, AnnounceRequest},
+        scrape::ScrapeReply,
+    },
+};
+use shoal_node::announce::{AnnounceError, Announcer, AnnouncerConfig};
 use tokio::{
     process::Command,
     sync::{Semaphore, SemaphorePermit, oneshot},
@@ -175,21 +181,38 @@ impl Place {
 
     /// What the tracker of an announce URL counts, as it is asked from here.
     pub async fn scrape(&self, url: &str, hashes: &[InfoHash]) -> Result<ScrapeReply, String> {
-        let (namespace, url, hashes) = (self.namespace.clone(), url.to_owned(), hashes.to_vec());
+        let (url, hashes) = (url.to_owned(), hashes.to_vec());
+        self.ask_from_here(async move |announcer| announcer.scrape(&url, &hashes).await).await
+    }
+
+    /// Announces from here.
+    pub async fn announce(
+        &self,
+        url: &str,
+        request: AnnounceRequest,
+    ) -> Result<AnnounceReply, String> {
+        let url = url.to_owned();
+        self.ask_from_here(async move |announcer| announcer.announce(&url, &request).await).await
+    }
+
+    async fn ask_from_here<T: Send + 'static>(
+        &self,
+        ask: impl AsyncFnOnce(Announcer) -> Result<T, AnnounceError> + Send + 'static,
+    ) -> Result<T, String> {
+        let namespace = self.namespace.clone();
         let (tell, told) = oneshot::channel();
         // A thread of its own: it never comes back from the namespace.
         thread::spawn(move || {
-            let _ = tell.send(scrape_in(namespace.as_deref(), &url, &hashes));
+            let _ = tell.send(ask_in(namespace.as_deref(), ask));
         });
-        told.await.map_err(|_| "the thread that scrapes panicked".to_owned())?
+        told.await.map_err(|_| "the thread that asks panicked".to_owned())?
     }
 }
 
-fn scrape_in(
+fn ask_in<T>(
     namespace: Option<&str>,
-    url: &str,
-    hashes: &[InfoHash],
-) -> Result<ScrapeReply, String> {
+    ask: impl AsyncFnOnce(Announcer) -> Result<T, AnnounceError>,
+) -> Result<T, String> {
     if let Some(name) = namespace {
         let space = File::open(Path::new("/run/netns").join(name)).map_err(|e| e.to_string())?;
         move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))
@@ -199,7 +222,7 @@ fn scrape_in(
     let config = AnnouncerConfig { timeout: SCRAPE, ..AnnouncerConfig::default() };
     runtime.map_err(|error| error.to_string())?.block_on(async {
         let announcer = Announcer::new(config).map_err(|error| error.to_string())?;
-        announcer.scrape(url, hashes).await.map_err(|error| error.to_string())
+        ask(announcer).await.map_err(|error| error.to_string())
     })
 }
 

@@ -177,7 +177,11 @@ impl Room {
         self.running = Some((ours, open));
         if has_open {
             let url = self.url(Tracker::OpenHttp);
-            until("opentracker answers", async || self.ours.scrape(&url, &only).await.ok()).await;
+            let probe = opentracker::probe();
+            until("opentracker has read its list", async || {
+                self.ours.announce(&url, probe.clone()).await.ok()
+            })
+            .await;
         }
         payloads
     }

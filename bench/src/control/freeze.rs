@@ -22,13 +22,14 @@ pub(super) fn why_not() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("needs root".to_owned());
     }
-    let works = |tool: &&str| {
-        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]);
-        let found = { found }.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let is_missing = |tool: &&str| {
+        let mut look = Command::new("sh");
+        look.args(["-c", &format!("command -v {tool}")]);
+        let found = look.stdout(Stdio::null()).stderr(Stdio::null()).status();
         !found.is_ok_and(|status| status.success())
     };
-    let missing = ["mkfs.ext4", "mount", "umount", "fsfreeze"].into_iter().find(works);
-    if let Some(tool) = missing {
+    let tools = ["mkfs.ext4", "mount", "umount", "fsfreeze"];
+    if let Some(tool) = tools.into_iter().find(is_missing) {
         return Some(format!("needs {tool}"));
     }
     let dir = tempfile::tempdir().ok()?;
@@ -63,8 +64,8 @@ impl Disk {
         // Not a member: one ends with this process, and the disk would stay as it is.
         let script = "fsfreeze -f \"$1\" || exit 1; sleep \"$2\"; fsfreeze -u \"$1\"";
         let seconds = stall.as_secs().to_string();
-        let args = ["-c".as_ref(), script.as_ref(), "sh".as_ref(), self.mount.as_ref()];
-        tell("sh", &[&args[..], &[Path::new(&seconds)]].concat())
+        let args = ["-c", script, "sh"].map(Path::new);
+        tell("sh", &[&args[..], &[&self.mount, Path::new(&seconds)]].concat())
     }
 }
 

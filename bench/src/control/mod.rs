@@ -198,10 +198,10 @@ impl Bench<'_> {
         caller.stop();
         let calls: Called = answer(&caller)?;
         let mb_per_s = self.source.len() as f64 / 1e6 / wall_s;
-        Ok((Working::new(mb_per_s, calls), self.stalled(&mut node, dir)?))
+        Ok((Working::new(mb_per_s, calls), self.stalled(&node, dir)?))
     }
 
-    fn stalled(&self, node: &mut Node, dir: &Path) -> anyhow::Result<Stalled> {
+    fn stalled(&self, node: &Node, dir: &Path) -> anyhow::Result<Stalled> {
         // Once for what the node keeps anyhow.
         self.storm(node, dir)?;
         let before = node.member.resident_kib()?;
@@ -282,7 +282,7 @@ impl Bench<'_> {
 
     fn readers(
         &self,
-        node: &mut Node,
+        node: &Node,
         dir: &Path,
         name: &str,
         count: u16,

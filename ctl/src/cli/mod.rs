@@ -1,6 +1,6 @@
 //! The command line: every command and its arguments. Never here: what a command does.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -8,11 +8,13 @@ pub mod node;
 pub(crate) mod parse;
 pub mod policy;
 pub mod settings;
+pub mod token;
 pub mod torrent;
 
 use node::{EventsArgs, JobsCommand, NodeCommand, TrackerCommand};
 use policy::PolicyCommand;
 use settings::SettingsCommand;
+use token::TokenCommand;
 use torrent::TorrentCommand;
 
 /// `shoalctl`: every command of a shoal node.
@@ -37,15 +39,37 @@ pub struct Cli {
 /// What holds for every command.
 #[derive(Args, Debug)]
 pub struct Global {
-    /// The node: unix:///PATH or http://HOST:PORT [default: the socket of the default node]
+    /// The node: unix:///PATH, http://HOST:PORT or https://HOST:PORT
+    /// [default: the socket of the default node]
     #[arg(long, global = true, env = "SHOAL_ENDPOINT", value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
+    /// Who calls, and whom to trust.
+    #[command(flatten)]
+    pub access: Access,
     /// How replies are written [default: table]
     #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
     pub format: Option<Format>,
     /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams and merges]
     #[arg(long, global = true, env = "SHOAL_TIMEOUT", value_name = "D", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
+}
+
+/// Who calls, and whom to trust.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Access {
+    /// File with the token that goes with every call, such as admin.token in the node's state folder
+    /// [env: SHOAL_TOKEN_FILE; SHOAL_TOKEN holds the token itself]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Authority that signed the node's certificate, PEM [default: those that browsers trust]
+    #[arg(long, global = true, env = "SHOAL_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate of the caller, PEM, for a node that asks for one
+    #[arg(long, global = true, env = "SHOAL_CERT", value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(long, global = true, env = "SHOAL_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// How replies are written.
@@ -160,6 +184,9 @@ pub enum Command {
     /// Show and change limits, slots, labels and the log filter while the node runs
     #[command(subcommand)]
     Settings(SettingsCommand),
+    /// Make, list and revoke the tokens that calls over TCP need
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),

@@ -20,6 +20,7 @@ mod peer;
 pub(crate) mod policy;
 mod select;
 mod settings;
+mod token;
 mod torrent;
 mod tracker;
 mod transfer;
@@ -52,6 +53,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Node(NodeCommand::Info) => node::info(s).await,
         Command::Node(NodeCommand::Shutdown) => node::shutdown(s).await,
         Command::Settings(command) => settings::carry_out(s, command).await,
+        Command::Token(command) => token::carry_out(s, command).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),

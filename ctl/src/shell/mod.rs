@@ -110,7 +110,9 @@ async fn entered(
     let format = wish.format.unwrap_or(base);
     session.begin(format, wish.timeout.or(timeout));
     let done = if wish.elsewhere {
-        Err(Failure::usage("a shell stays with its node: --endpoint is given where it starts"))
+        Err(Failure::usage(
+            "a shell stays with its node: it is named, with token and certificates, where the shell starts",
+        ))
     } else {
         one(session, wish.command).await
     };
@@ -137,7 +139,8 @@ impl Wish {
         let words = std::iter::once("shoalctl".to_owned()).chain(words);
         let matches = Cli::command().try_get_matches_from(words)?;
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let (format, timeout, elsewhere) = (typed("format"), typed("timeout"), typed("endpoint"));
+        let (format, timeout) = (typed("format"), typed("timeout"));
+        let elsewhere = ["endpoint", "token_file", "ca", "cert", "key"].into_iter().any(typed);
         let cli = Cli::from_arg_matches(&matches)?;
         Ok(Self {
             command: cli.command,
@@ -178,7 +181,10 @@ mod tests {
         let own = Wish::parse(words("node info -o json --timeout 2s")).ok().unwrap();
         assert_eq!(own.format, Some(Format::Json));
         assert_eq!(own.timeout, Some(Duration::from_secs(2)));
-        assert!(Wish::parse(words("node info --endpoint unix:///x")).ok().unwrap().elsewhere);
+        for other in ["--endpoint unix:///x", "--token-file f", "--ca f", "--cert f", "--key f"] {
+            let line = format!("node info {other}");
+            assert!(Wish::parse(words(&line)).ok().unwrap().elsewhere, "{other}");
+        }
         assert!(Wish::parse(words("png")).is_err());
     }
 }

@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use shoal_ctl::cli::Cli;
 
 /// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 45] = [
+const METHODS: [(&str, &str); 48] = [
     ("PeerService.ConnectTracker", "connect-tracker"),
     ("PeerService.GetPeerSet", "get-peer-set"),
     ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
@@ -53,6 +53,9 @@ const METHODS: [(&str, &str); 45] = [
     ("PolicyService.TestPolicy", "policy test"),
     ("PolicyService.BenchPolicy", "policy bench"),
     ("PolicyService.SimulatePolicy", "policy sim"),
+    ("AuthService.CreateToken", "token create"),
+    ("AuthService.ListTokens", "token list"),
+    ("AuthService.RevokeToken", "token revoke"),
 ];
 
 /// Commands that call no method of their own.

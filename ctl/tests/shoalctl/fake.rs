@@ -10,10 +10,10 @@ use std::{
 };
 
 use shoal::v1::{
-    self, Progress, job_service_server::JobServiceServer, node_service_server::NodeServiceServer,
-    peer_service_server::PeerServiceServer, policy_service_server::PolicyServiceServer,
-    torrent_service_server::TorrentServiceServer, tracker_service_server::TrackerServiceServer,
-    watch_events_response::Item,
+    self, Progress, auth_service_server::AuthServiceServer, job_service_server::JobServiceServer,
+    node_service_server::NodeServiceServer, peer_service_server::PeerServiceServer,
+    policy_service_server::PolicyServiceServer, torrent_service_server::TorrentServiceServer,
+    tracker_service_server::TrackerServiceServer, watch_events_response::Item,
 };
 use shoal_ctl::{Exit, Io};
 use tokio::{
@@ -68,6 +68,7 @@ impl Node {
             .add_service(NodeServiceServer::new(fake.clone()))
             .add_service(JobServiceServer::new(fake.clone()))
             .add_service(TrackerServiceServer::new(fake.clone()))
+            .add_service(AuthServiceServer::new(fake.clone()))
             .add_service(PolicyServiceServer::new(fake));
         let over_unix = Server::builder()
             .add_routes(routes.clone())
@@ -399,6 +400,31 @@ service! {
         let peers = vec![v1::SwarmPeer { client, shoal: true, ..Default::default() }];
         (String::new(), v1::GetSwarmResponse { peers, ..Default::default() })
     };
+}
+
+service! {
+    v1::auth_service_server::AuthService;
+    unary create_token(CreateTokenRequest) -> CreateTokenResponse = |r| {
+        let token = Some(token(&r.name, &r.scopes));
+        let secret = format!("shoal_{}", "5e".repeat(32));
+        (String::new(), v1::CreateTokenResponse { token, secret })
+    };
+    unary list_tokens(ListTokensRequest) -> ListTokensResponse = |_| {
+        let mut admin = token("admin", &[v1::TokenScope::Admin.into()]);
+        admin.file = "/state/admin.token".to_owned();
+        let mut ci = token("ci", &[v1::TokenScope::Read.into(), v1::TokenScope::Write.into()]);
+        ci.expires_at = Some(prost_types::Timestamp { seconds: 86_400, nanos: 5 });
+        (String::new(), v1::ListTokensResponse { tokens: vec![admin, ci], ..Default::default() })
+    };
+    unary revoke_token(RevokeTokenRequest) -> RevokeTokenResponse = |r| {
+        (String::new(), v1::RevokeTokenResponse { token: Some(token(&r.token, &[])) })
+    };
+}
+
+fn token(name: &str, scopes: &[i32]) -> v1::Token {
+    let created_at = Some(prost_types::Timestamp::default());
+    let (id, name) = ("tok_0123456789ab".to_owned(), name.to_owned());
+    v1::Token { id, name, scopes: scopes.to_vec(), created_at, ..Default::default() }
 }
 
 fn watched(revision: u64, item: Item) -> v1::WatchEventsResponse {

@@ -8,3 +8,4 @@ mod fake;
 mod policies;
 mod shell;
 mod streams;
+mod tokens;

@@ -9,7 +9,9 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking, pairs};
+use super::value::{
+    ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking, pairs,
+};
 
 /// What every node can be told. In the file: the keys outside any table.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -18,10 +20,26 @@ pub struct CommonLayer {
     /// Folder of the node's state [default: $XDG_STATE_HOME/shoal; shoal-tracker for `shoald tracker`]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Where the control surface listens: unix:PATH or a loopback IP:PORT; repeatable
+    /// Where the control surface listens: unix:PATH or IP:PORT, which needs --tls-cert beyond
+    /// loopback, and where callers need a token; repeatable
     /// [default: unix:<state-dir>/shoald.sock]
     #[arg(long, value_name = "ADDR")]
     pub control: Vec<ControlAddr>,
+    /// Certificate of the TCP control addresses, PEM, with those between it and its authority behind
+    /// it: they speak TLS then [default: none; `shoald cert` makes one]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of callers, PEM: who calls over TCP has to have a certificate signed by one of
+    /// them, beside a token [default: no certificate is asked for]
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served over HTTP, to whoever can connect: a port of
+    /// loopback, or IP:PORT; port 0 = any [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<MetricsAddr>,
     /// JSON file of every bound address, written once the node serves
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -73,7 +91,7 @@ pub struct PeerLayer {
     /// Folder of the chunk memory [default: <downloads>/.shoal]
     #[arg(long, value_name = "DIR")]
     pub chunks: Option<PathBuf>,
-    /// Folder from which torrents may be made and seeded over TCP, beside the downloads folder and
+    /// Folder from which torrents may be made and seeded by callers with a token, beside the downloads folder and
     /// the folders of --seed; repeatable
     #[arg(long, value_name = "DIR")]
     pub share_root: Vec<PathBuf>,
@@ -167,7 +185,20 @@ macro_rules! layer {
     };
 }
 
-layer!(CommonLayer { state_dir, control, ready_file, advertise, log, log_format, tracker, peer });
+layer!(CommonLayer {
+    state_dir,
+    control,
+    tls_cert,
+    tls_key,
+    tls_client_ca,
+    metrics,
+    ready_file,
+    advertise,
+    log,
+    log_format,
+    tracker,
+    peer,
+});
 layer!(TrackerLayer { listen, udp, only, interval });
 layer!(PeerLayer {
     listen,

@@ -23,7 +23,7 @@ use shoal_core::{
 
 pub use env::Env;
 use layer::{CommonLayer, Layer as _, PeerLayer, TrackerLayer};
-use value::{ByteRate, ControlAddr, LogFormat, Pair, SeedSpec, Size, Unchoking};
+use value::{ByteRate, ControlAddr, LogFormat, MetricsAddr, Pair, SeedSpec, Size, Unchoking};
 
 /// The least buffer budget, bytes: four extents of the largest size.
 pub const BUFFER_BUDGET_MIN: u64 = 4 << 20;
@@ -43,6 +43,18 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Where the control surface listens.
     pub control: Vec<ControlAddr>,
+    /// Certificate of the TCP control addresses; none = they speak no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of callers; none = callers need no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Where metrics are told; none = nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsAddr>,
     /// Where to write the bound addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_file: Option<PathBuf>,
@@ -231,6 +243,10 @@ impl NodeConfig {
         Self {
             control: vec![ControlAddr::Unix(state_dir.join("shoald.sock"))],
             state_dir,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            metrics: None,
             ready_file: None,
             advertise: None,
             log: "info".to_owned(),
@@ -248,6 +264,10 @@ impl NodeConfig {
         let CommonLayer {
             state_dir,
             control,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            metrics,
             ready_file,
             advertise,
             log,
@@ -262,6 +282,10 @@ impl NodeConfig {
         };
         let mut config = Self::new(state_dir);
         config.control = control.over(config.control);
+        config.tls_cert = tls_cert;
+        config.tls_key = tls_key;
+        config.tls_client_ca = tls_client_ca;
+        config.metrics = metrics;
         config.ready_file = ready_file;
         config.advertise = advertise;
         config.log = log.unwrap_or(config.log);
@@ -292,13 +316,27 @@ impl NodeConfig {
         if self.advertise.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
             return refuse("advertise", "is no address that anyone can connect to");
         }
-        self.control.iter().try_for_each(check_control)?;
+        self.check_tls()?;
+        self.control.iter().try_for_each(|addr| check_control(addr, self.tls_cert.is_some()))?;
         if let Some(tracker) = &self.tracker
             && !(1..=INTERVAL_MAX_S).contains(&tracker.interval)
         {
             return refuse("interval", format!("{} is not 1-{INTERVAL_MAX_S} s", tracker.interval));
         }
         self.peer.as_ref().map_or(Ok(()), PeerConfig::check)
+    }
+
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
+            (Some(_), None, _) => refuse("tls-cert", "needs its key: name it with --tls-key"),
+            (None, Some(_), _) => {
+                refuse("tls-key", "needs its certificate: name it with --tls-cert")
+            }
+            (None, None, Some(_)) => {
+                refuse("tls-client-ca", "needs TLS: name --tls-cert and --tls-key")
+            }
+            (Some(_), Some(_), _) | (None, None, None) => Ok(()),
+        }
     }
 }
 
@@ -418,7 +456,7 @@ fn parse_file(path: &Path, text: &str) -> Result<CommonLayer, ConfigError> {
     })
 }
 
-fn check_control(addr: &ControlAddr) -> Result<(), ConfigError> {
+fn check_control(addr: &ControlAddr, tls: bool) -> Result<(), ConfigError> {
     match addr {
         ControlAddr::Unix(path) if path.as_os_str().len() > SOCKET_PATH_LEN_MAX => refuse(
             "control",
@@ -429,11 +467,11 @@ fn check_control(addr: &ControlAddr) -> Result<(), ConfigError> {
                 path.as_os_str().len()
             ),
         ),
-        ControlAddr::Tcp(addr) if !addr.ip().is_loopback() => refuse(
+        ControlAddr::Tcp(addr) if !addr.ip().is_loopback() && !tls => refuse(
             "control",
             format!(
-                "{addr} is not a loopback address, and tokens and TLS do not exist yet: bind \
-                 127.0.0.1 or [::1] and reach it through an SSH tunnel"
+                "{addr} is reached from other machines, and tokens would cross the network in the \
+                 open: name --tls-cert and --tls-key (`shoald cert` makes them), or a loopback address"
             ),
         ),
         ControlAddr::Unix(_) | ControlAddr::Tcp(_) => Ok(()),

@@ -116,7 +116,7 @@ fn everybody_is_unchoked_unless_slots_are_named() {
 }
 
 #[test]
-fn the_control_surface_stays_on_loopback_and_in_short_paths() {
+fn beyond_loopback_the_control_surface_needs_tls_and_its_paths_are_short() {
     let control = |text: &str| {
         let text = format!("state-dir = '/s'\ncontrol = ['{text}']\n[tracker]");
         NodeConfig::resolve(file(&text), &Env::new())
@@ -124,10 +124,40 @@ fn the_control_surface_stays_on_loopback_and_in_short_paths() {
     for good in ["127.0.0.1:0", "[::1]:7002", &format!("unix:/{}", "x".repeat(102))] {
         assert!(control(good).is_ok(), "{good}");
     }
-    let tcp = control("0.0.0.0:7002").unwrap_err().to_string();
-    assert!(tcp.contains("tokens and TLS do not exist yet"), "{tcp}");
+    for beyond in ["0.0.0.0:7002", "[::]:7002", "192.168.1.1:7002"] {
+        let tcp = control(beyond).unwrap_err().to_string();
+        assert!(tcp.contains("--tls-cert and --tls-key") && !tcp.contains('\n'), "{tcp}");
+        let tls = format!("{beyond}']\ntls-cert = 'c'\ntls-key = 'k'\nlog = '{beyond}");
+        let text = format!("state-dir = '/s'\ncontrol = ['{tls}'\n[tracker]");
+        assert!(NodeConfig::resolve(file(&text), &Env::new()).is_ok(), "{text}");
+    }
     let long = control(&format!("unix:/{}", "x".repeat(103))).unwrap_err().to_string();
     assert!(long.contains("104 bytes"), "{long}");
+}
+
+#[test]
+fn the_files_of_tls_come_together() {
+    let tls = |text: &str| {
+        let text = format!("state-dir = '/s'\n{text}\n[tracker]");
+        NodeConfig::resolve(file(&text), &Env::new()).map_err(|error| error.to_string())
+    };
+    for (text, key) in [
+        ("tls-cert = 'c'", "tls-cert: "),
+        ("tls-key = 'k'", "tls-key: "),
+        ("tls-client-ca = 'a'", "tls-client-ca: "),
+        ("tls-client-ca = 'a'\ntls-cert = 'c'", "tls-cert: "),
+    ] {
+        let refused = tls(text).unwrap_err();
+        assert!(refused.starts_with(key), "{text}: {refused}");
+    }
+    let config = tls("tls-client-ca = 'a'\ntls-cert = 'c'\ntls-key = 'k'").unwrap();
+    let below = file(&config.to_toml().unwrap());
+    let vars = env(&[("SHOAL_TLS_CERT", "v"), ("SHOAL_TLS_KEY", "v")]);
+    let flags = CommonLayer { tls_key: Some("f".into()), ..CommonLayer::default() };
+    let merged = flags.over(env::layer(&vars).unwrap()).over(below);
+    let config = NodeConfig::resolve(merged, &Env::new()).unwrap();
+    let paths = [config.tls_client_ca, config.tls_cert, config.tls_key].map(Option::unwrap);
+    assert_eq!(paths, ["a", "v", "f"].map(PathBuf::from));
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The values that flags, variables and the configuration file share: read from one spelling,
 //! printed in the same. Never here: which of them wins.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -68,7 +73,7 @@ impl fmt::Display for ByteRate {
 pub enum ControlAddr {
     /// A Unix socket.
     Unix(PathBuf),
-    /// A TCP address; it has to be a loopback one.
+    /// A TCP address; beyond loopback it needs TLS.
     Tcp(SocketAddr),
 }
 
@@ -96,6 +101,28 @@ impl fmt::Display for ControlAddr {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(addr) => addr.fmt(f),
         }
+    }
+}
+
+/// Where metrics are told: `IP:PORT`, or `PORT` on loopback.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MetricsAddr(pub SocketAddr);
+
+impl FromStr for MetricsAddr {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let port = text.parse::<u16>().ok().map(|port| (Ipv4Addr::LOCALHOST, port).into());
+        let addr = port.or_else(|| text.parse().ok());
+        addr.map(Self).ok_or_else(|| {
+            BadValue(format!("'{text}' is neither a port nor IP:PORT such as 127.0.0.1:7003"))
+        })
+    }
+}
+
+impl fmt::Display for MetricsAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -208,7 +235,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Size, ByteRate, Unchoking, ControlAddr, SeedSpec);
+as_text!(Size, ByteRate, Unchoking, ControlAddr, MetricsAddr, SeedSpec);
 
 /// Reads pairs from a TOML table: `label = { zone = "a" }`.
 pub(super) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
@@ -273,6 +300,20 @@ mod tests {
         assert_eq!("[::1]:0".parse(), Ok(ControlAddr::Tcp("[::1]:0".parse().unwrap())));
         for bad in ["unix:", "localhost:1", "7002", ""] {
             assert!(bad.parse::<ControlAddr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_on_loopback_unless_an_address_is_named() {
+        for (text, expected) in
+            [("7003", "127.0.0.1:7003"), ("0.0.0.0:7003", "0.0.0.0:7003"), ("[::1]:0", "[::1]:0")]
+        {
+            let addr = text.parse::<MetricsAddr>().unwrap();
+            assert_eq!(addr.to_string(), expected, "{text}");
+            assert_eq!(expected.parse(), Ok(addr));
+        }
+        for bad in ["", "65536", "localhost:7003", ":7003", "127.0.0.1", "unix:/m"] {
+            assert!(bad.parse::<MetricsAddr>().is_err(), "{bad}");
         }
     }
 

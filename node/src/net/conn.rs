@@ -32,6 +32,7 @@ use super::{
     buffer::ExtentBuffer,
     event::{NetEvent, Outbox, Room},
     leases::{Arriving, Leases},
+    meter::NetMeter,
     rate_limit::Pace,
     swarm::{Content, Swarm},
     upload::{Turn, Upload},
@@ -72,6 +73,9 @@ pub(super) struct Connection {
     /// When we last said of a peer whose bytes we leave unread that it has sent some.
     vouched_at: Instant,
     spoke_at: Instant,
+    meter: NetMeter,
+    /// Bytes read in this turn: all, and those of payload.
+    got: (usize, usize),
 }
 
 /// Received bytes that are no payload: heads of `piece` messages and all other messages.
@@ -103,7 +107,7 @@ impl Connection {
         (conn, terms): (ConnId, Terms),
         (stream, commands): (TcpStream, Commands),
         swarm: Arc<Swarm>,
-        (limits, [up, down]): (NetLimits, [Pace; 2]),
+        (limits, [up, down], meter): (NetLimits, [Pace; 2], NetMeter),
         inbox: mpsc::Sender<NetEvent>,
         hello: &[u8],
     ) -> Self {
@@ -125,6 +129,8 @@ impl Connection {
             heard_at: now,
             vouched_at: now,
             spoke_at: now,
+            meter,
+            got: (0, 0),
         }
     }
 
@@ -186,7 +192,10 @@ impl Connection {
             self.spoke_at = now;
         }
         let mut sent = 0;
+        let before = self.outbox.unreported_uploads();
         let turn = self.upload.turn(&self.stream, &self.swarm, now, &mut self.outbox, &mut sent)?;
+        let payload = self.outbox.unreported_uploads() - before;
+        self.meter.sent.add(sent, payload as usize);
         if sent > 0 {
             self.spoke_at = now;
         }
@@ -218,7 +227,10 @@ impl Connection {
     /// Reads until the socket has no more, the session is too far behind, a rate limit makes it
     /// wait, or the turn is over.
     fn read(&mut self, now: Instant) -> Result<Turn, CloseCause> {
-        let turn = self.read_all(now)?;
+        let turn = self.read_all(now);
+        let (all, payload) = std::mem::take(&mut self.got);
+        self.meter.received.add(all, payload);
+        let turn = turn?;
         if turn != Turn::Paced && self.pace.waits() {
             self.pace.leave();
         }
@@ -243,6 +255,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(CloseCause::Io(error.to_string())),
             };
+            self.got.0 += got;
             (self.heard_at, self.vouched_at) = (now, now);
             self.parse(now).map_err(CloseCause::Fault)?;
             left = left.saturating_sub(got);
@@ -297,6 +310,7 @@ impl Connection {
         };
         // Of `got` the block has at most `left`, which is a u32.
         let payload = got.min(left as usize);
+        self.got.1 += payload;
         self.leases.advance(arriving, payload as u32, now, &mut self.outbox);
         if arriving.left() == 0 {
             self.arriving = None;
@@ -355,6 +369,7 @@ impl Connection {
         if let Some(target) = self.leases.target(block) {
             target[..len].copy_from_slice(&bytes[..len]);
         }
+        self.got.1 += len;
         self.leases.advance(block, len as u32, now, &mut self.outbox);
         self.head.start += len;
         if self.head.is_empty() {

@@ -95,6 +95,11 @@ impl Outbox {
         self.uploaded += bytes;
     }
 
+    /// Uploaded bytes that are not reported yet.
+    pub(super) fn unreported_uploads(&self) -> u64 {
+        self.uploaded
+    }
+
     /// Whether the session is so far behind that reading has to stop.
     pub(super) fn is_full(&self) -> bool {
         self.queue.len() >= UNSENT_MAX

@@ -4,13 +4,14 @@
 //! [`swarm`] is what connections know of a torrent, [`buffer`] the memory they fill. Inside,
 //! `shake` makes connections, `conn` runs one, `leases` knows what it fetches, `upload` what it
 //! sends, `voice` what it may say, `warm` keeps its task from waiting for a disk, [`rate_limit`]
-//! makes it wait for its turn.
+//! makes it wait for its turn; [`meter`] counts bytes.
 //! Never here: a decision about pieces or peers, a hash, a write to a disk.
 
 pub mod buffer;
 mod conn;
 pub mod event;
 mod leases;
+pub mod meter;
 pub mod rate_limit;
 mod shake;
 pub mod swarm;
@@ -50,6 +51,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     buffer::{BufferPool, ExtentBuffer},
     event::NetEvent,
+    meter::NetMeter,
     rate_limit::{Limits, Rates},
     swarm::{BlockSource, Content, HaveMap, Source, SourceError, Swarm},
 };
@@ -116,6 +118,7 @@ struct Shared {
     /// How commands reach connections. Locked for one look-up or change, never over a wait; not
     /// touched while payload flows.
     conns: Mutex<HashMap<ConnId, mpsc::UnboundedSender<Command>>>,
+    meter: NetMeter,
     incoming: AtomicU64,
     shaking: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -163,6 +166,7 @@ impl Net {
             inbox,
             runtime: Handle::current(),
             conns: Mutex::new(HashMap::new()),
+            meter: NetMeter::default(),
             incoming: AtomicU64::new(INCOMING_BIT),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -249,6 +253,12 @@ impl Net {
     pub fn set_connections_max(&self, most: usize) {
         let most = most.saturating_add(self.shared.limits.shaking_max);
         self.shared.connections_max.store(most, Ordering::Relaxed);
+    }
+
+    /// What was sent and received.
+    #[must_use]
+    pub fn meter(&self) -> NetMeter {
+        self.shared.meter.clone()
     }
 
     /// What all connections together may send and receive.

@@ -184,10 +184,17 @@ async fn converse(
     // Requests and control messages must not wait for more; where it fails they merely do.
     let _ = stream.set_nodelay(true);
     let (limits, inbox) = (shared.limits.clone(), shared.inbox.clone());
+    let meter = shared.meter.clone();
     let paces = [Direction::Upload, Direction::Download]
         .map(|direction| Pace::new(conn, direction, &swarm.limits, &shared.rates, shared.clock));
-    let connection =
-        Connection::new((conn, terms), (stream, commands), swarm, (limits, paces), inbox, &hello);
+    let connection = Connection::new(
+        (conn, terms),
+        (stream, commands),
+        swarm,
+        (limits, paces, meter),
+        inbox,
+        &hello,
+    );
     let (cause, outbox, commands) = Box::pin(connection.run()).await;
     shared.leave(conn, cause, outbox, commands).await;
 }

@@ -1,10 +1,11 @@
 //! Why a node did not start: one line that names the thing and what to do, and the exit code.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use shoal_core::{magnet::MagnetError, metainfo::MetainfoError, session::command::CommandError};
 
 use crate::{
+    auth::{tls::TlsError, tokens::OpenError},
     config::ConfigError,
     disk::StoreError,
     exit::Exit,
@@ -28,6 +29,20 @@ pub enum StartError {
     /// The control surface cannot listen.
     #[error(transparent)]
     Control(#[from] BindError),
+    /// TLS cannot be spoken with these files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The tokens of the node cannot be had.
+    #[error(transparent)]
+    Tokens(#[from] OpenError),
+    /// Metrics cannot be told.
+    #[error("--metrics {addr}: {cause}")]
+    Metrics {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A file or folder that the configuration names cannot be used.
     #[error("{what} {}: {cause}{}", path.display(), hint(what))]
     File {
@@ -99,11 +114,20 @@ impl StartError {
         match self {
             Self::Config(_) => Exit::Usage,
             Self::Control(error) => match error {
-                BindError::PathTooLong(_) | BindError::NotLoopback(_) => Exit::Usage,
+                BindError::PathTooLong(_) => Exit::Usage,
                 BindError::InUse(_) | BindError::NoSocket(_) => Exit::Precondition,
                 BindError::System { cause, .. } => of_io(cause),
             },
-            Self::File { cause, .. } => of_io(cause),
+            Self::Tls(TlsError::Io { cause, .. })
+            | Self::Tokens(OpenError::Io { cause, .. })
+            | Self::Metrics { cause, .. }
+            | Self::File { cause, .. } => of_io(cause),
+            Self::Tls(
+                TlsError::Malformed { .. }
+                | TlsError::NotInForce { .. }
+                | TlsError::OtherKey { .. },
+            )
+            | Self::Tokens(OpenError::Malformed { .. } | OpenError::NoToken(_)) => Exit::Invalid,
             Self::Metainfo { .. } | Self::Magnet(_) => Exit::Invalid,
             Self::AddMagnet { cause: AddError::Command(CommandError::NoSource), .. } => {
                 Exit::Invalid

@@ -33,11 +33,20 @@ use tokio_util::sync::CancellationToken;
 pub use error::StartError;
 
 use crate::{
+    auth::tokens::Tokens,
     clock::Clock,
-    config::{NodeConfig, TrackerConfig, value::ControlAddr},
+    config::{
+        NodeConfig, TrackerConfig,
+        value::{ControlAddr, MetricsAddr},
+    },
+    metrics::{
+        Metrics,
+        vitals::{Observed, Vitals},
+    },
     net::Rates,
     policy_host::{Scope, workbench::Workbench},
     rpc::{
+        calls::Calls,
         context::{Context, Rooms},
         events::READERS_MAX,
         serve::{self, Serving},
@@ -70,6 +79,8 @@ pub struct Node {
 /// What has to be taken apart again, in the order in which it was put together.
 #[derive(Debug, Default)]
 struct Parts {
+    vitals: Vitals,
+    metrics: Option<Metrics>,
     tracker: Option<Arc<TrackerServer>>,
     data: Option<Runtime>,
     session: Option<Running>,
@@ -112,6 +123,18 @@ impl Node {
     #[must_use]
     pub fn tracker_addr(&self) -> Option<SocketAddr> {
         self.context.tracker.as_ref().map(|tracker| tracker.local_addr())
+    }
+
+    /// Where it tells metrics; none where it does not.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.rooms.metrics.as_ref().map(Metrics::local_addr)
+    }
+
+    /// Whether it is alive and ready.
+    #[must_use]
+    pub fn vitals(&self) -> &Vitals {
+        &self.rooms.vitals
     }
 
     /// The announce URL of its tracker; none without the tracker role.
@@ -161,7 +184,9 @@ impl Node {
 impl Parts {
     async fn assemble(&mut self, prepared: Prepared) -> Result<(Context, Downloads), StartError> {
         let clock = Clock::start();
-        let Prepared { config, only, torrents, magnets, seeds, policy } = prepared;
+        let Prepared { config, only, torrents, magnets, seeds, policy, tls } = prepared;
+        // First, so that whoever waits for the node sees it start.
+        self.metrics = config.metrics.map(|addr| self.start_metrics(addr)).transpose()?;
         if let Some(tracker) = &config.tracker {
             self.tracker = Some(Arc::new(start_tracker(tracker, only.as_ref())?));
         }
@@ -186,13 +211,17 @@ impl Parts {
         if let Some(session) = &session {
             wanted.add_magnets(session, magnets, &config).await?;
         }
-        let context = self.context(&config, &listeners, only, session.clone(), clock);
+        let dir = config.state_dir.clone();
+        let tokens = blocking(move || Ok(Tokens::open(&dir, clock.started())?)).await?;
+        let context = self.context(&config, &listeners, tokens, only, session.clone(), clock);
         let runtime = serve::runtime().map_err(StartError::Threads)?;
         self.tasks.push(runtime.spawn(begin::tell_tracker(context.clone())));
-        let serving = Serving::start(runtime, listeners, context.clone()).await;
+        let serving = Serving::start(runtime, listeners, tls.as_ref(), context.clone()).await;
         self.serving = Some(serving.map_err(StartError::Threads)?);
+        self.vitals.serving(observed(&context));
         if let Some(path) = &config.ready_file {
-            ready::write(path, &context)?;
+            let metrics = self.metrics.as_ref().map(Metrics::local_addr);
+            ready::write(path, &context, tls.is_some(), metrics)?;
         }
         let downloads = match (&session, &self.data) {
             (Some(session), Some(data)) => {
@@ -204,6 +233,18 @@ impl Parts {
         };
         tracing::info!(control = ?context.control, "serving");
         Ok((context, downloads))
+    }
+
+    fn start_metrics(&self, MetricsAddr(addr): MetricsAddr) -> Result<Metrics, StartError> {
+        let metrics = Metrics::start(addr, self.vitals.clone());
+        let metrics = metrics.map_err(|cause| StartError::Metrics { addr, cause })?;
+        let port = metrics.local_addr().port();
+        if addr.ip().is_loopback() {
+            tracing::info!(port, "metrics");
+        } else {
+            tracing::warn!(port, "metrics are told to whoever can connect: they need no token");
+        }
+        Ok(metrics)
     }
 
     async fn start_session(&mut self, config: &NodeConfig, clock: Clock) -> Result<(), StartError> {
@@ -232,6 +273,7 @@ impl Parts {
         &self,
         config: &NodeConfig,
         listeners: &[Bound],
+        tokens: Tokens,
         only: Option<BTreeSet<InfoHash>>,
         session: Option<SessionHandle>,
         clock: Clock,
@@ -258,10 +300,12 @@ impl Parts {
             announce_url,
             control: listeners.iter().map(|bound| control_text(&bound.addr())).collect(),
             local_ip,
+            tokens,
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
             simulations: Place::default(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
+            calls: Calls::default(),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         })
@@ -270,6 +314,7 @@ impl Parts {
     /// Ends what runs, the control surface first to say so and last to stop.
     async fn take_apart(&mut self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
+        self.vitals.ending();
         if let Some(serving) = &self.serving {
             serving.farewell().await;
         }
@@ -294,6 +339,9 @@ impl Parts {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+        if let Some(metrics) = self.metrics.take() {
+            metrics.shutdown().await;
+        }
         report
     }
 }
@@ -307,6 +355,17 @@ impl Drop for Parts {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+    }
+}
+
+/// What metrics are told of.
+fn observed(context: &Context) -> Observed {
+    Observed {
+        session: context.session.clone(),
+        tracker: context.tracker.as_ref().map(Arc::downgrade),
+        calls: context.calls.clone(),
+        events: context.events.clone(),
+        started_at: context.started_at,
     }
 }
 

@@ -6,12 +6,14 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use shoal_core::{config::METAINFO_LEN_MAX, ids::InfoHash, magnet::Magnet, metainfo::Metainfo};
 
 use super::StartError;
 use crate::{
+    auth::tls::{Tls, TlsFiles},
     config::{NodeConfig, PeerConfig, value::ControlAddr},
     policy_host::PolicyChoice,
     rpc::{policy, roots::ShareRoots},
@@ -27,6 +29,7 @@ pub(super) struct Prepared {
     pub(super) magnets: Vec<Magnet>,
     pub(super) seeds: Vec<(TorrentFile, PathBuf)>,
     pub(super) policy: Option<NamedPolicy>,
+    pub(super) tls: Option<Tls>,
 }
 
 /// A metainfo file that was read.
@@ -59,6 +62,7 @@ impl Prepared {
         let magnets = peer.map_or_else(|| Ok(Vec::new()), read_magnets)?;
         let seeds = peer.map_or_else(|| Ok(Vec::new()), read_seeds)?;
         let policy = peer.map(read_policy).transpose()?.flatten();
+        let tls = read_tls(&config)?;
         make_state_dir(&config.state_dir)?;
         if let Some(peer) = peer {
             check_writable(&peer.downloads)?;
@@ -66,11 +70,11 @@ impl Prepared {
         if let Some(path) = &config.ready_file {
             remove_stale(path)?;
         }
-        Ok(Self { config, only: only.flatten(), torrents, magnets, seeds, policy })
+        Ok(Self { config, only: only.flatten(), torrents, magnets, seeds, policy, tls })
     }
 }
 
-/// What may be shared over TCP: the downloads folder, the share roots, the data of the seeds.
+/// What may be shared by callers with a token: the downloads folder, the share roots, the data of the seeds.
 pub(super) fn share_roots(config: &NodeConfig) -> ShareRoots {
     let Some(peer) = &config.peer else { return ShareRoots::default() };
     let seeds = peer.seed.iter().map(|seed| seed.data.clone());
@@ -94,6 +98,12 @@ fn make_absolute(config: &mut NodeConfig) -> io::Result<()> {
     peer.chunks.iter_mut().try_for_each(absolute)?;
     peer.share_root.iter_mut().try_for_each(absolute)?;
     peer.seed.iter_mut().try_for_each(|seed| absolute(&mut seed.data))
+}
+
+fn read_tls(config: &NodeConfig) -> Result<Option<Tls>, StartError> {
+    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+    let files = TlsFiles { cert, key, client_ca: config.tls_client_ca.as_deref() };
+    Ok(Some(Tls::read(files, SystemTime::now())?))
 }
 
 fn make_state_dir(dir: &Path) -> Result<(), StartError> {

@@ -2,11 +2,14 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use shoal::v1::{
-    self as api, add_torrent_request::Source, node_service_client::NodeServiceClient,
-    peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
-    torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
-    watch_events_response::Item,
+use shoal::{
+    client::{Connect, Connection},
+    v1::{
+        self as api, add_torrent_request::Source, node_service_client::NodeServiceClient,
+        peer_service_client::PeerServiceClient, policy_service_client::PolicyServiceClient,
+        torrent_service_client::TorrentServiceClient, tracker_service_client::TrackerServiceClient,
+        watch_events_response::Item,
+    },
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -38,8 +41,9 @@ async fn unix(node: &Node) -> Channel {
     shoal::client::connect(&node.control()[0]).await.unwrap()
 }
 
-async fn tcp(node: &Node) -> Channel {
-    shoal::client::connect(&node.control()[1]).await.unwrap()
+async fn tcp(node: &Node) -> Connection {
+    let token = node.context.state_dir.join("admin.token");
+    Connect::to(&node.control()[1]).token_file(token).connect().await.unwrap()
 }
 
 fn reason(status: &Status) -> String {

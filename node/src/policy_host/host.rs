@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use shoal_core::{
     ids::{PolicyId, RoundId, TorrentId},
     policy::{Answer, Consultation, Report, Verdict, native::Native},
@@ -52,6 +53,7 @@ struct Inner {
     loader: Loader,
     tell: Tell,
     state: Mutex<State>,
+    events_dropped: Counter,
 }
 
 struct State {
@@ -103,7 +105,8 @@ impl PolicyHost {
             abandoned: Vec::new(),
             stopped: false,
         };
-        Self(Arc::new(Inner { clock, loader, tell, state: Mutex::new(state) }))
+        let (state, events_dropped) = (Mutex::new(state), Counter::default());
+        Self(Arc::new(Inner { clock, loader, tell, state, events_dropped }))
     }
 
     /// Asks a policy. An answer is told later ([`PolicyNews::Answered`]); one that is returned says
@@ -343,6 +346,18 @@ impl PolicyHost {
         self.state().in_force.keys().copied().collect()
     }
 
+    /// Events that policies were not told because their queues were full.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.0.events_dropped.get()
+    }
+
+    /// CPU time of the policy threads.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        Duration::from_micros(self.state().cpu_us())
+    }
+
     /// The names of the policies on the thread.
     #[must_use]
     pub fn names(&self) -> BTreeMap<PolicyId, String> {
@@ -394,7 +409,7 @@ impl PolicyHost {
             tell: self.0.tell.clone(),
             beat: Arc::new(Beat::default()),
             board: Arc::default(),
-            mail: Arc::new(Mail::default()),
+            mail: Arc::new(Mail::counting(self.0.events_dropped.clone())),
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
     sync::Mutex,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use shoal_core::{ids::PolicyId, policy::Report};
 
 use super::lock;
@@ -15,7 +16,11 @@ pub(super) const EVENTS_MAX: usize = 1024;
 
 /// The queues of the policies of one thread.
 #[derive(Debug, Default)]
-pub(super) struct Mail(Mutex<BTreeMap<PolicyId, Queue>>);
+pub(super) struct Mail {
+    queues: Mutex<BTreeMap<PolicyId, Queue>>,
+    /// Events dropped since the node started, whatever became of their policies.
+    dropped: Counter,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -24,14 +29,20 @@ struct Queue {
 }
 
 impl Mail {
+    /// Empty queues that add what they drop to this counter.
+    pub(super) fn counting(dropped: Counter) -> Self {
+        Self { dropped, ..Self::default() }
+    }
+
     /// Puts an event in. Tells whether nothing waited for any policy before.
     pub(super) fn put(&self, report: Box<Report>) -> bool {
-        let mut queues = lock(&self.0);
+        let mut queues = lock(&self.queues);
         let was_empty = queues.values().all(|queue| queue.reports.is_empty());
         let queue = queues.entry(report.policy).or_default();
         if queue.reports.len() >= EVENTS_MAX {
             queue.reports.pop_front();
             queue.dropped += 1;
+            self.dropped.inc();
         }
         queue.reports.push_back(report);
         was_empty
@@ -39,18 +50,18 @@ impl Mail {
 
     /// The oldest event of the policy that has most waiting.
     pub(super) fn take(&self) -> Option<Box<Report>> {
-        let mut queues = lock(&self.0);
+        let mut queues = lock(&self.queues);
         queues.values_mut().max_by_key(|queue| queue.reports.len())?.reports.pop_front()
     }
 
     /// How many events of a policy were dropped.
     pub(super) fn dropped(&self, policy: PolicyId) -> u64 {
-        lock(&self.0).get(&policy).map_or(0, |queue| queue.dropped)
+        lock(&self.queues).get(&policy).map_or(0, |queue| queue.dropped)
     }
 
     /// A policy is gone, and what waited for it.
     pub(super) fn forget(&self, policy: PolicyId) {
-        lock(&self.0).remove(&policy);
+        lock(&self.queues).remove(&policy);
     }
 }
 
@@ -87,6 +98,7 @@ mod tests {
         }
         mail.put(report(2, 9));
         assert_eq!((mail.dropped(PolicyId(1)), mail.dropped(PolicyId(2))), (2, 0));
+        assert_eq!(mail.dropped.get(), 2);
         assert_eq!(mail.take().map(|report| report.now), Some(Timestamp(2)));
         mail.forget(PolicyId(1));
         assert_eq!(mail.take().map(|report| report.policy), Some(PolicyId(2)));

@@ -21,15 +21,19 @@ use shoal_core::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Status};
+use tracing::Instrument as _;
 
 use super::{
+    calls::Calls,
+    gate::Caller,
     message,
     roots::{ShareRoots, Via},
     select,
     status::{Reason, Refusal},
 };
 use crate::{
+    auth::tokens::Tokens,
     policy_host::workbench::Workbench,
     session::{
         event_hub::EventHub,
@@ -66,7 +70,9 @@ pub struct Rooms {
     pub control: Vec<String>,
     /// Our address where nobody has told one: the one that the machine's default route leaves by.
     pub local_ip: IpAddr,
-    /// What may be shared over TCP.
+    /// Who may call.
+    pub tokens: Tokens,
+    /// What may be shared by callers with a token.
     pub roots: ShareRoots,
     /// Where policies are tried.
     pub workbench: Workbench,
@@ -74,6 +80,8 @@ pub struct Rooms {
     pub simulations: Place,
     /// Places of readers of events.
     pub readers: Arc<Semaphore>,
+    /// What is counted of calls.
+    pub calls: Calls,
     /// Cancelled when streams have to end.
     pub ending: CancellationToken,
     /// Cancelled when a caller wants the node to end.
@@ -270,11 +278,11 @@ fn shown(place: Option<TorrentPlace>) -> String {
     place.map(|place| place.location.display().to_string()).unwrap_or_default()
 }
 
-/// How a call came in.
+/// What a caller may share from.
 pub(super) fn via<T>(request: &Request<T>) -> Via {
-    match request.extensions().get::<UdsConnectInfo>() {
-        Some(_) => Via::Unix,
-        None => Via::Tcp,
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Owner) => Via::Owner,
+        Some(Caller::Token(_)) | None => Via::Token,
     }
 }
 
@@ -283,7 +291,7 @@ pub(super) fn via<T>(request: &Request<T>) -> Via {
 pub(super) async fn owned<R: Send + 'static>(
     work: impl Future<Output = Result<R, Refusal>> + Send + 'static,
 ) -> Result<R, Status> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(result) => result.map_err(Status::from),
         Err(error) => Err(Refusal::internal(format!("the command was lost: {error}")).into()),
     }

@@ -1,5 +1,5 @@
-//! Which paths of this machine a caller may share from: over the Unix socket any, over TCP those
-//! below the share roots, symbolic links resolved on both sides.
+//! Which paths of this machine a caller may share from: the node's own user, over the Unix socket, any;
+//! whoever has a token those below the share roots, symbolic links resolved on both sides.
 
 use std::{
     fs, io,
@@ -8,16 +8,16 @@ use std::{
 
 use super::status::{Reason, Refusal};
 
-/// How a call came in.
+/// Who shares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Via {
-    /// The Unix socket: its permissions say who may.
-    Unix,
-    /// TCP on loopback: anybody on this machine.
-    Tcp,
+    /// The node's own user, or root, over the Unix socket: it can read these files anyway.
+    Owner,
+    /// Whoever has a token.
+    Token,
 }
 
-/// The folders, and files, from which may be shared over TCP.
+/// The folders, and files, from which may be shared with a token.
 #[derive(Clone, Debug, Default)]
 pub struct ShareRoots(Vec<PathBuf>);
 
@@ -32,7 +32,7 @@ impl ShareRoots {
     ///
     /// # Errors
     /// A refusal of a `field` that is no absolute path, `PATH_NOT_SHARED`, `PATH_NOT_FOUND` or
-    /// `BAD_PATH`. Over TCP nothing is told of what lies outside the roots.
+    /// `BAD_PATH`. With a token nothing is told of what lies outside the roots.
     pub fn resolve(&self, field: &'static str, path: &str, via: Via) -> Result<PathBuf, Refusal> {
         if path.is_empty() {
             return Err(Refusal::field(field, "is empty"));
@@ -42,7 +42,7 @@ impl ShareRoots {
             return Err(Refusal::field(field, format!("'{path}' is no absolute path on the node")));
         }
         let real = fs::canonicalize(asked);
-        if via == Via::Tcp && !self.holds(real.as_deref().unwrap_or(asked)) {
+        if via == Via::Token && !self.holds(real.as_deref().unwrap_or(asked)) {
             return Err(self.not_shared(path));
         }
         real.map_err(|error| {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tcp_only_what_really_lies_below_a_root_is_shared() {
+    fn with_a_token_only_what_really_lies_below_a_root_is_shared() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
         let (root, other) = (base.join("root"), base.join("root2"));
@@ -99,34 +99,34 @@ mod tests {
         symlink(other.join("file"), root.join("out")).unwrap();
         symlink(&root, base.join("link")).unwrap();
         let roots = ShareRoots::new(vec![base.join("link"), base.join("later")]);
-        let tcp = |path: &Path| roots.resolve("path", path.to_str().unwrap(), Via::Tcp);
+        let token = |path: &Path| roots.resolve("path", path.to_str().unwrap(), Via::Token);
 
-        assert_eq!(tcp(&root.join("file")).unwrap(), root.join("file"));
-        assert_eq!(tcp(&base.join("link/file")).unwrap(), root.join("file"), "a root by a link");
-        assert_eq!(tcp(&root).unwrap(), root, "the root itself");
-        assert_eq!(reason(tcp(&other.join("file"))), "PATH_NOT_SHARED", "a like-named neighbour");
-        assert_eq!(reason(tcp(&root.join("out"))), "PATH_NOT_SHARED", "a link out of the root");
-        assert_eq!(reason(tcp(&root.join("../root2/file"))), "PATH_NOT_SHARED");
-        assert_eq!(reason(tcp(&root.join("none"))), "PATH_NOT_FOUND");
-        assert_eq!(reason(tcp(&root.join("../../none"))), "PATH_NOT_SHARED");
+        assert_eq!(token(&root.join("file")).unwrap(), root.join("file"));
+        assert_eq!(token(&base.join("link/file")).unwrap(), root.join("file"), "a root by a link");
+        assert_eq!(token(&root).unwrap(), root, "the root itself");
+        assert_eq!(reason(token(&other.join("file"))), "PATH_NOT_SHARED", "a like-named neighbour");
+        assert_eq!(reason(token(&root.join("out"))), "PATH_NOT_SHARED", "a link out of the root");
+        assert_eq!(reason(token(&root.join("../root2/file"))), "PATH_NOT_SHARED");
+        assert_eq!(reason(token(&root.join("none"))), "PATH_NOT_FOUND");
+        assert_eq!(reason(token(&root.join("../../none"))), "PATH_NOT_SHARED");
         assert_eq!(
-            reason(tcp(&other.join("none"))),
+            reason(token(&other.join("none"))),
             "PATH_NOT_SHARED",
             "not even that it is absent"
         );
     }
 
     #[test]
-    fn over_the_unix_socket_any_path_is_shared() {
+    fn the_owner_shares_any_path() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().canonicalize().unwrap().join("file");
         fs::write(&file, "x").unwrap();
         let roots = ShareRoots::default();
-        let unix = |path: &str| roots.resolve("path", path, Via::Unix);
-        assert_eq!(unix(file.to_str().unwrap()).unwrap(), file);
-        assert_eq!(reason(unix("/nowhere/at/all")), "PATH_NOT_FOUND");
+        let owner = |path: &str| roots.resolve("path", path, Via::Owner);
+        assert_eq!(owner(file.to_str().unwrap()).unwrap(), file);
+        assert_eq!(reason(owner("/nowhere/at/all")), "PATH_NOT_FOUND");
         for bad in ["", "relative", "/a\0b"] {
-            assert_eq!(reason(unix(bad)), "BAD_ARGUMENT", "{bad:?}");
+            assert_eq!(reason(owner(bad)), "BAD_ARGUMENT", "{bad:?}");
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Serving: every listener at once, on a runtime of its own, so that neither disk nor data path can
-//! hold a call. With reflection and health.
+//! Serving: every listener at once, each behind its gate and those of TCP behind TLS where there is
+//! any, on a runtime of its own, so that neither disk nor data path can hold a call. With reflection
+//! and health.
 
 use std::{future::Future, io, time::Duration};
 
 use shoal::v1::{
-    self as api, job_service_server::JobServiceServer, node_service_server::NodeServiceServer,
-    peer_service_server::PeerServiceServer, policy_service_server::PolicyServiceServer,
-    torrent_service_server::TorrentServiceServer, tracker_service_server::TrackerServiceServer,
+    self as api, auth_service_server::AuthServiceServer, job_service_server::JobServiceServer,
+    node_service_server::NodeServiceServer, peer_service_server::PeerServiceServer,
+    policy_service_server::PolicyServiceServer, torrent_service_server::TorrentServiceServer,
+    tracker_service_server::TrackerServiceServer,
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -18,17 +20,20 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Server, server::TcpIncoming},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::layer::util::{Identity, Stack};
+use tower::layer::util::{Identity as Bare, Stack};
 
 use super::{
+    calls::Calls,
     complete::CompleteLayer,
     context::Context,
     events::NodeRoutes,
+    gate::{Gate, Way},
     socket::{Bound, SocketFile},
 };
+use crate::auth::tls::Tls;
 
 /// The longest request, bytes: a metainfo file of 16 MiB and its frame.
 pub const REQUEST_LEN_MAX: usize = 17 * 1024 * 1024;
@@ -38,6 +43,8 @@ const THREADS: usize = 2;
 const GRACE: Duration = Duration::from_secs(3);
 /// How often a silent HTTP/2 connection is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long a caller may take to shake hands over TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A control surface that serves. Dropping it ends it without waiting.
 #[derive(Debug)]
@@ -62,24 +69,26 @@ pub fn runtime() -> io::Result<Runtime> {
 }
 
 impl Serving {
-    /// Serves `context` on every listener.
+    /// Serves `context` on every listener, on those of TCP with `tls` where there is any.
     ///
     /// # Errors
-    /// Where a listener cannot be handed to the runtime.
+    /// Where a listener cannot be handed to the runtime, or TLS cannot be made of these files.
     pub async fn start(
         runtime: Runtime,
         listeners: Vec<Bound>,
+        tls: Option<&Tls>,
         context: Context,
     ) -> io::Result<Self> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", ServingStatus::Serving).await;
+        health.set_serving::<AuthServiceServer<Context>>().await;
         health.set_serving::<NodeServiceServer<Context>>().await;
         health.set_serving::<JobServiceServer<Context>>().await;
         health.set_serving::<TorrentServiceServer<Context>>().await;
         health.set_serving::<PeerServiceServer<Context>>().await;
         health.set_serving::<PolicyServiceServer<Context>>().await;
         health.set_serving::<TrackerServiceServer<Context>>().await;
-        let ending = context.ending.clone();
+        let (ending, calls) = (context.ending.clone(), context.calls.clone());
         let routes = routes(&context)?.add_service(health_service).prepare();
         let (stop, mut servers, mut sockets) = (CancellationToken::new(), Vec::new(), Vec::new());
         for listener in listeners {
@@ -91,13 +100,17 @@ impl Serving {
                 Bound::Unix(listener, file) => {
                     sockets.push(file);
                     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
-                    let serve = server().serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let server = server(&calls).layer(Gate::new(context.tokens.clone(), Way::Unix));
+                    let serve = server.serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
-                Bound::Tcp(listener, _) => {
+                Bound::Tcp(listener, addr) => {
                     let incoming = TcpIncoming::from(TcpListener::from_std(listener)?);
                     let incoming = incoming.with_nodelay(Some(true));
-                    let serve = server().serve_with_incoming_shutdown(routes, incoming, stopped);
+                    let way = if addr.ip().is_loopback() { Way::Loopback } else { Way::Beyond };
+                    let server = secured(server(&calls), tls)?;
+                    let server = server.layer(Gate::new(context.tokens.clone(), way));
+                    let serve = server.serve_with_incoming_shutdown(routes, incoming, stopped);
                     runtime.spawn(logged(serve))
                 }
             });
@@ -109,6 +122,7 @@ impl Serving {
     /// are still answered.
     pub async fn farewell(&self) {
         self.health.set_service_status("", ServingStatus::NotServing).await;
+        self.health.set_not_serving::<AuthServiceServer<Context>>().await;
         self.health.set_not_serving::<NodeServiceServer<Context>>().await;
         self.health.set_not_serving::<JobServiceServer<Context>>().await;
         self.health.set_not_serving::<TorrentServiceServer<Context>>().await;
@@ -146,11 +160,23 @@ impl Drop for Serving {
     }
 }
 
-fn server() -> Server<Stack<CompleteLayer, Identity>> {
+fn server(calls: &Calls) -> Server<Stack<CompleteLayer, Stack<Calls, Bare>>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        // The first layer, which is the outermost: what another refuses is counted too.
+        .layer(calls.clone())
         .layer(CompleteLayer)
+}
+
+fn secured<L>(server: Server<L>, tls: Option<&Tls>) -> io::Result<Server<L>> {
+    let Some(Tls { cert, key, client_ca }) = tls else { return Ok(server) };
+    let config = ServerTlsConfig::new().identity(Identity::from_pem(cert, key)).timeout(HANDSHAKE);
+    let config = match client_ca {
+        Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
+        None => config,
+    };
+    server.tls_config(config).map_err(io::Error::other)
 }
 
 async fn logged(serve: impl Future<Output = Result<(), tonic::transport::Error>>) {
@@ -172,6 +198,7 @@ fn routes(context: &Context) -> io::Result<Routes> {
         };
     }
     Ok(Routes::new(NodeRoutes::new(context.clone()))
+        .add_service(service!(AuthServiceServer))
         .add_service(service!(JobServiceServer))
         .add_service(service!(TorrentServiceServer))
         .add_service(service!(PeerServiceServer))

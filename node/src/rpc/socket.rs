@@ -1,5 +1,5 @@
 //! The listeners of the control surface: Unix sockets that only the node's user and group reach,
-//! and TCP on loopback. Bound first and served later. Never here: a service.
+//! and TCP. Bound first and served later. Never here: a service, or who is let in.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -21,7 +21,7 @@ use crate::config::value::ControlAddr;
 pub enum Bound {
     /// A Unix socket.
     Unix(UnixListener, SocketFile),
-    /// A loopback port.
+    /// A TCP port.
     Tcp(TcpListener, SocketAddr),
 }
 
@@ -49,12 +49,6 @@ pub enum BindError {
     /// Something that is no socket stands there.
     #[error("{} exists and is no socket; it is left alone", .0.display())]
     NoSocket(PathBuf),
-    /// Anybody could reach it.
-    #[error(
-        "{0} is not a loopback address, and tokens and TLS do not exist yet: bind 127.0.0.1 or \
-         [::1] and reach it through an SSH tunnel"
-    )]
-    NotLoopback(SocketAddr),
     /// The system refused.
     #[error("cannot listen on {addr}: {cause}")]
     System {
@@ -129,9 +123,6 @@ fn bind_unix(path: &Path) -> Result<Bound, BindError> {
 }
 
 fn bind_tcp(addr: SocketAddr) -> Result<Bound, BindError> {
-    if !addr.ip().is_loopback() {
-        return Err(BindError::NotLoopback(addr));
-    }
     let system = |cause| refused(ControlAddr::Tcp(addr), cause);
     let listener = TcpListener::bind(addr).map_err(system)?;
     listener.set_nonblocking(true).map_err(system)?;
@@ -187,9 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn tcp_stays_on_loopback_and_names_a_port_in_use() {
-        let any = Bound::bind(&ControlAddr::Tcp("0.0.0.0:0".parse().unwrap()));
-        assert!(matches!(any, Err(BindError::NotLoopback(_))));
+    fn a_tcp_port_in_use_is_named() {
         let bound = Bound::bind(&ControlAddr::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
         let taken = Bound::bind(&bound.addr()).unwrap_err().to_string();
         assert!(taken.contains(&bound.addr().to_string()), "{taken}");

@@ -177,6 +177,22 @@ reasons! {
     Unimplemented "UNIMPLEMENTED" Unimplemented,
     /// A reply that would be larger than clients take.
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted,
+    /// The call has no token, and needs one.
+    TokenMissing "TOKEN_MISSING" Unauthenticated,
+    /// The token never was, was revoked, or its time is up: nothing tells which.
+    TokenRefused "TOKEN_REFUSED" Unauthenticated,
+    /// The token is good, but not for this call. `scope`, `has`.
+    ScopeMissing "SCOPE_MISSING" PermissionDenied,
+    /// The node has no such method.
+    UnknownMethod "UNKNOWN_METHOD" Unimplemented,
+    /// No token has that id or name. `token`.
+    UnknownToken "UNKNOWN_TOKEN" NotFound,
+    /// Another token is called so. `token`.
+    TokenExists "TOKEN_EXISTS" AlreadyExists,
+    /// The node has as many tokens as it can. `limit`.
+    TooManyTokens "TOO_MANY_TOKENS" ResourceExhausted,
+    /// What was done to a token is not on disk; the message says what holds. `cause`.
+    TokensNotSaved "TOKENS_NOT_SAVED" Internal,
     /// A fault of the node.
     Internal "INTERNAL" Internal,
 }

@@ -368,7 +368,7 @@ mod tests {
         fs::write(&file, "d4:infodee").unwrap();
         let roots = ShareRoots::default();
         let read = |path: &std::path::Path| {
-            read_metainfo(&roots, path.to_str().unwrap(), Via::Unix).map_err(|r| r.reason.name())
+            read_metainfo(&roots, path.to_str().unwrap(), Via::Owner).map_err(|r| r.reason.name())
         };
         assert_eq!(read(&file).unwrap(), b"d4:infodee");
         assert_eq!(read(dir.path()), Err("BAD_PATH"));

@@ -14,7 +14,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
+    time::Instant,
 };
+
+use super::meters::RoomMeter;
 
 /// Jobs that may wait in a room. Writes are bounded far below by the buffer budget (64 MiB of
 /// 16 KiB pieces are 4 096); additions by their callers.
@@ -48,6 +51,7 @@ pub(super) struct Room {
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
+    meter: RoomMeter,
     /// The most threads at jobs, and the most at background work: all but one. That one is there
     /// so that a job never waits for a check, and works while nothing is checked as little as if
     /// it were not there.
@@ -56,7 +60,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    /// Each with when it came.
+    jobs: VecDeque<(Instant, Job)>,
     background: VecDeque<Background>,
     /// Threads at jobs.
     at_jobs: usize,
@@ -74,6 +79,7 @@ impl Room {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             bell: Condvar::new(),
+            meter: RoomMeter::default(),
             share_max: (threads - 1).max(1),
         });
         let spawn = |n: usize| {
@@ -85,6 +91,11 @@ impl Room {
         Ok(Self { shared, threads })
     }
 
+    /// What it counts of its jobs.
+    pub(super) fn meter(&self) -> RoomMeter {
+        self.shared.meter.clone()
+    }
+
     /// Queues a job. Never blocks for longer than another thread takes to queue one.
     ///
     /// # Errors
@@ -94,7 +105,8 @@ impl Room {
         if queue.closed || queue.jobs.len() >= QUEUE_LEN_MAX {
             return Err(Refused);
         }
-        queue.jobs.push_back(Box::new(job));
+        queue.jobs.push_back((Instant::now(), Box::new(job)));
+        self.shared.meter.waiting.inc();
         drop(queue);
         self.shared.bell.notify_one();
         Ok(())
@@ -154,9 +166,9 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some(job) = self.next_job(&mut queue) {
+            if let Some((came, job)) = self.next_job(&mut queue) {
                 drop(queue);
-                run("job", job);
+                self.meter.measure(came, || run("job", job));
                 queue = self.queue();
                 queue.at_jobs -= 1;
             } else if let Some(work) = self.next_background(&mut queue) {
@@ -176,7 +188,7 @@ impl Shared {
         }
     }
 
-    fn next_job(&self, queue: &mut Queue) -> Option<Job> {
+    fn next_job(&self, queue: &mut Queue) -> Option<(Instant, Job)> {
         if queue.at_jobs >= self.share_max {
             return None;
         }

@@ -24,6 +24,7 @@ use super::{
     file_globs::{FileGlobs, FilesError},
     inbox::{Inbox, Input},
     job_watch::{JobBeat, JobWatches},
+    meters::Meters,
     settings::{Settings, SettingsChange, SettingsOf},
     shutdown::ShutdownReport,
 };
@@ -45,6 +46,7 @@ pub struct SessionHandle {
     pub(super) jobs: JobWatches,
     pub(super) policy: PolicyHost,
     pub(super) facts: Arc<NodeFacts>,
+    pub(super) meters: Meters,
 }
 
 /// What does not change while the node runs.
@@ -389,6 +391,13 @@ impl SessionHandle {
         self.policy.names()
     }
 
+    /// Events that policies were not told because their queues were full, and the CPU time of the
+    /// policy threads.
+    #[must_use]
+    pub fn policy_work(&self) -> (u64, std::time::Duration) {
+        (self.policy.events_dropped(), self.policy.cpu_time())
+    }
+
     /// How a piece would be decided now, and the word of the script that decides, where one does and
     /// its thread answers within a second. Changes nothing.
     ///
@@ -479,6 +488,18 @@ impl SessionHandle {
     /// [`Gone`] where the session has ended.
     pub async fn node_totals(&self) -> Result<NodeTotals, Gone> {
         self.query(totals).await
+    }
+
+    /// What its rooms count. Reading it waits for nobody.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// Messages that wait for the loop.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inbox.waiting()
     }
 
     /// What does not change while the node runs.

@@ -177,12 +177,16 @@ impl Shell {
 
     pub(super) fn on_committed(&mut self, results: Vec<(TorrentId, Result<usize, CommitError>)>) {
         self.chores.committing = false;
+        self.meters.committed(results.iter().all(|(_, result)| result.is_ok()));
         for (id, result) in results {
             match result {
-                Ok(pieces) => tracing::debug!(torrent = id.0, pieces, "committed"),
+                Ok(pieces) => {
+                    tracing::debug!(torrent = self.hash_text(id), pieces, "committed");
+                }
                 Err(CommitError { lost, source }) => {
                     let cause = source.to_string();
-                    tracing::error!(torrent = id.0, cause, lost = lost.len(), "commit failed");
+                    let torrent = self.hash_text(id);
+                    tracing::error!(torrent, cause, lost = lost.len(), "commit failed");
                     // What was not lost is committed the next time.
                     self.mark_uncommitted(id, 0);
                     if !lost.is_empty() {

@@ -137,6 +137,11 @@ impl Inbox {
         (Self(sender), receiver)
     }
 
+    /// Messages that wait for the loop.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Sends, waiting for room.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 //! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
 //! | `policy` | the policy in force |
 //! | `settings` | what an operator changes while the node runs |
+//! | `meters` | what its rooms count |
 //! | `event_hub`, `job_watch` | who follows what |
 //! | `shutdown` | the end |
 //!
@@ -36,6 +37,7 @@ mod housekeeping;
 mod inbox;
 pub mod job_watch;
 pub mod magnets;
+pub mod meters;
 mod notices;
 mod opening;
 mod perform;
@@ -51,5 +53,6 @@ mod torrents;
 
 pub use event_hub::{EventHub, NewEvent, NodeEvent, Subscription};
 pub use handle::SessionHandle;
+pub(crate) use notices::state_name;
 pub use shutdown::ShutdownReport;
 pub use start::{Running, SessionOptions, StartError, start};

@@ -62,6 +62,7 @@ impl Shell {
                 self.tell(EventKind::Merge, "merged", torrent, message);
             }
             Notice::Disk { torrent, what, cause } => {
+                self.meters.count_disk_trouble(what);
                 tracing::warn!(torrent = %self.hash_text(torrent), what, cause, "disk");
                 self.tell(EventKind::Disk, what, torrent, cause);
             }
@@ -241,6 +242,7 @@ impl Shell {
         let Some(view) = self.session.job(job) else { return };
         let message = format!("{} of {} {what}{}", job_name(&view.kind), view.name, ending(&view));
         let (torrent, info_hash) = (view.torrent, view.info_hash);
+        log_job(what, &view);
         let detail = Detail::Job(Box::new(view), self.clock.now());
         let kind = EventKind::Job;
         self.events.emit(NewEvent { kind, what, torrent, info_hash, message, detail });
@@ -291,7 +293,7 @@ impl Shell {
         of_torrent.or_else(|| self.quests.get(&id).map(|quest| quest.info_hash))
     }
 
-    fn hash_text(&self, id: TorrentId) -> String {
+    pub(super) fn hash_text(&self, id: TorrentId) -> String {
         self.info_hash(id).map(|hash| hash.to_string()).unwrap_or_default()
     }
 }
@@ -326,6 +328,21 @@ fn ending(view: &JobView) -> String {
     }
 }
 
+/// The beginning and the end of a job; on its way it is in the event stream.
+fn log_job(what: &'static str, view: &JobView) {
+    if matches!(view.kind, JobKind::RequestDownload(_)) {
+        return; // One for each chunk that somebody asks for.
+    }
+    let (job, kind) = (view.id.0, job_name(&view.kind));
+    let torrent = view.info_hash.map(|hash| hash.to_string()).unwrap_or_default();
+    match &view.ended {
+        None if what == "began" => tracing::info!(torrent, job, kind, "job began"),
+        None => {}
+        Some((_, Ok(_))) => tracing::info!(torrent, job, kind, "job ended"),
+        Some((_, Err(error))) => tracing::info!(torrent, job, kind, %error, "job failed"),
+    }
+}
+
 fn job_name(kind: &JobKind) -> &'static str {
     match kind {
         JobKind::AutoDownload => "auto_download",
@@ -335,7 +352,8 @@ fn job_name(kind: &JobKind) -> &'static str {
     }
 }
 
-fn state_name(state: TorrentState) -> &'static str {
+/// The name of a torrent's state, for programs.
+pub(crate) fn state_name(state: TorrentState) -> &'static str {
     match state {
         TorrentState::Checking => "checking",
         TorrentState::Idle => "idle",
@@ -349,7 +367,7 @@ fn state_name(state: TorrentState) -> &'static str {
 }
 
 /// Scheme, host and port of a tracker: the rest of an announce URL may be a secret.
-fn tracker_name(url: &str) -> &str {
+pub(super) fn tracker_name(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
     &url[..end]

@@ -28,6 +28,7 @@ use super::{
     job_watch::JobWatches,
     magnets::AddMagnet,
     magnets::Quest,
+    meters::Meters,
     opening::{Folders, OpenedTorrent},
     policy::Policies,
     settings::{Settings, SettingsChange, SettingsOf},
@@ -69,6 +70,7 @@ pub(super) struct Shell {
     pub(super) tasks: TaskTracker,
     pub(super) events: EventHub,
     pub(super) jobs: JobWatches,
+    pub(super) meters: Meters,
     pub(super) torrents: BTreeMap<TorrentId, Torrent>,
     pub(super) quests: BTreeMap<TorrentId, Quest>,
     pub(super) fetching: Fetching,
@@ -324,8 +326,9 @@ impl Shell {
     }
 
     fn on_fact(&mut self, event: Event) {
-        if let Event::AnnounceFinished { announce, .. } = &event {
+        if let Event::AnnounceFinished { announce, result } = &event {
             self.waiting.announces.remove(announce);
+            self.meters.count_announce(result);
         }
         self.feed(event);
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     adding::remove_data,
     inbox::Input,
+    notices::tracker_name,
     perform::guarded,
     run::{ReplyTo, Shell, Stopping},
     torrents::Torrent,
@@ -61,7 +62,7 @@ impl Shell {
             report.add("the session did not end in time");
         }
         for url in self.waiting.announces.values() {
-            tracing::warn!(url, "a tracker was not told in time");
+            tracing::warn!(tracker = tracker_name(url), "a tracker was not told in time");
         }
         let totals = self.changed_totals();
         let Self {

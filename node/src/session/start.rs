@@ -29,6 +29,7 @@ use super::{
     inbox::{INBOX_LEN, Inbox, Input},
     job_watch::JobWatches,
     magnets::{self, AddMagnet},
+    meters::Meters,
     opening::{self, Folders},
     policy::{self, Policies},
     run::{ReplyTo, Rooms, Shell, Waiting},
@@ -177,6 +178,7 @@ pub(super) async fn start_with(
         jobs: shell.jobs.clone(),
         policy: shell.policies.host.clone(),
         facts: shell.facts.clone(),
+        meters: shell.meters.clone(),
     };
     // Boxed: the loop's state is large, and the task keeps it where it is.
     let task = tokio::spawn(Box::pin(shell.run(inputs, peers)));
@@ -249,6 +251,7 @@ fn build(
         clock,
     });
     let budget = config.buffer_budget_bytes;
+    let meters = Meters::of(&net, &rooms);
     let epoch = format!("{:016x}", fastrand::u64(..));
     Ok(Shell {
         session: Session::new(config, identity, fastrand::u64(..), clock.now()),
@@ -266,6 +269,7 @@ fn build(
         tasks: TaskTracker::new(),
         events: EventHub::new(epoch),
         jobs: JobWatches::default(),
+        meters,
         torrents: std::collections::BTreeMap::new(),
         quests: std::collections::BTreeMap::new(),
         fetching: Fetching::new(budget),

@@ -3,10 +3,12 @@
 //!
 //! - [`server`]: start, views, events, shutdown
 //! - [`shared`]: the registry under its lock, what of its events is told
-//! - `http`: connections and their limits, the two paths
+//! - [`meter`]: what is counted
+//! - `http`: the two paths
 //! - `udp`: packets, and connection ids
 
 mod http;
+pub mod meter;
 pub mod server;
 pub mod shared;
 #[cfg(test)]

@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     http,
+    meter::TrackerMeter,
     shared::{News, Shared},
     udp,
 };
+use crate::http::server::Limits;
 
 /// What a tracker is started with. `Default` is the truth.
 #[derive(Clone, Debug)]
@@ -82,8 +84,6 @@ pub struct TrackerServer {
     ended: oneshot::Receiver<()>,
 }
 
-/// How long connections may take to end when the tracker stops.
-pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// How long a stop may take in all: beyond it the thread is left to itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often any free port is tried that is not free for UDP too.
@@ -119,10 +119,11 @@ impl TrackerServer {
         let local_addr = listener.local_addr().map_err(run)?;
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().map_err(run)?;
-        let limits = http::Limits {
+        let limits = Limits {
             connections_max: config.connections_max,
             header_timeout: config.header_timeout,
             connection_lifetime: config.connection_lifetime,
+            head_len_max: http::HEAD_LEN_MAX,
         };
         let shared = Arc::new(Shared::new(config.registry).map_err(run)?);
         let stop = CancellationToken::new();
@@ -189,6 +190,12 @@ impl TrackerServer {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         self.shared.counts()
+    }
+
+    /// What it was asked, and what it answered.
+    #[must_use]
+    pub fn meter(&self) -> &TrackerMeter {
+        self.shared.meter()
     }
 
     /// What happens to peers from here on, as much of it as is told. A subscriber that falls

@@ -23,6 +23,8 @@ use shoal_core::{
 };
 use tokio::sync::broadcast;
 
+use super::meter::TrackerMeter;
+
 /// News that a slow subscriber may be behind.
 pub const NEWS_KEPT: usize = 8192;
 /// Events told a second: peers decide how many happen, and whoever is told has other things to do.
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     /// Locked while the registry is, so that events keep their order, and held on without it.
     teller: Mutex<Teller>,
     news: broadcast::Sender<News>,
+    meter: TrackerMeter,
 }
 
 /// What was told lately.
@@ -85,7 +88,12 @@ impl Shared {
             origin: Instant::now(),
             teller: Mutex::default(),
             news: broadcast::Sender::new(NEWS_KEPT),
+            meter: TrackerMeter::default(),
         })
+    }
+
+    pub(super) fn meter(&self) -> &TrackerMeter {
+        &self.meter
     }
 
     pub(super) fn announce(

@@ -187,23 +187,39 @@ impl Answerer {
     /// Appends the reply to a packet; nothing where it is not of the protocol.
     fn answer(&self, asked: &Asked<'_>, registry: &mut Registry, out: &mut Vec<u8>) {
         let &Asked { packet, ip, now } = asked;
+        let meter = &self.shared.meter().udp;
         let head = Head::decode(packet).ok().filter(|_| packet.len() <= REQUEST_LEN_MAX);
-        let Some(Head { connection, action, transaction }) = head else { return };
+        let Some(Head { connection, action, transaction }) = head else {
+            meter.malformed.inc();
+            return;
+        };
         let second = now.millis() / 1000;
         if action == Action::Connect {
             // As long as it has to be, which is as long as its reply.
             if packet.len() == CONNECT_LEN {
+                meter.connect.ok.inc();
                 write_connect(transaction, self.proofs.make(ip, second), out);
             }
         } else if self.proofs.hold(connection, ip, second) {
             let begin = out.len();
-            if let Err(failure) = answer_proven(asked, transaction, registry, out) {
+            let answered = answer_proven(asked, transaction, registry, out);
+            match action {
+                Action::Announce => meter.announce.count(&answered),
+                Action::Scrape => meter.scrape.count(&answered),
+                Action::Connect | Action::Error => {
+                    meter.malformed.inc();
+                }
+            }
+            if let Err(failure) = answered {
                 tracing::debug!(%failure, "tracker refuses");
                 out.truncate(begin);
                 write_error(transaction, &failure.to_string(), out);
             }
-        } else if packet.len() >= HEAD_LEN + UNPROVEN.len() {
-            write_error(transaction, UNPROVEN, out);
+        } else {
+            meter.connect.refused.inc();
+            if packet.len() >= HEAD_LEN + UNPROVEN.len() {
+                write_error(transaction, UNPROVEN, out);
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+mod deploy;
+mod logs;
 mod sim;
 
 use std::process::{Command, Output};

@@ -76,21 +76,64 @@ pub enum Consulted {
     Nobody,
 }
 
+/// How many decisions there were, by whose word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DecisionCounts {
+    /// A native policy's, in place.
+    pub native: u64,
+    /// The engine's, for label-blind connections.
+    pub blind: u64,
+    /// Of a script that was consulted, by what came of it, in the order of [`Consulted::ALL`].
+    pub consulted: [u64; Consulted::ALL.len()],
+}
+
 /// The last decisions.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     last: VecDeque<Decision>,
     made: u64,
+    counts: DecisionCounts,
+}
+
+impl Consulted {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Chosen,
+        Self::Abstained,
+        Self::Deferred,
+        Self::Starved,
+        Self::Failed,
+        Self::Bypassed,
+        Self::Late,
+        Self::Stale,
+        Self::Nobody,
+    ];
+}
+
+impl DecisionCounts {
+    fn count(&mut self, by: &DecidedBy) {
+        match by {
+            DecidedBy::Native(_) => self.native += 1,
+            DecidedBy::Blind => self.blind += 1,
+            DecidedBy::Consulted { outcome, .. } => self.consulted[*outcome as usize] += 1,
+        }
+    }
 }
 
 impl Decisions {
     /// Keeps one; its sequence is given here.
     pub(super) fn keep(&mut self, decision: Decision) {
         self.made += 1;
+        self.counts.count(&decision.by);
         if self.last.len() >= DECISIONS_KEPT {
             self.last.pop_front();
         }
         self.last.push_back(Decision { sequence: self.made, ..decision });
+    }
+
+    /// How many there were.
+    pub(super) fn counts(&self) -> DecisionCounts {
+        self.counts
     }
 
     /// Those after a sequence that are still kept, oldest first.
@@ -124,5 +167,17 @@ mod tests {
         assert_eq!(sequences(0).len(), DECISIONS_KEPT);
         assert_eq!(sequences(0)[0], 4);
         assert_eq!(sequences(DECISIONS_KEPT as u64 + 1), [258, 259]);
+        assert_eq!(decisions.counts().blind, DECISIONS_KEPT as u64 + 3, "the forgotten ones too");
+    }
+
+    #[test]
+    fn what_came_of_asking_a_script_is_counted_by_its_kind() {
+        let mut counts = DecisionCounts::default();
+        for (outcome, times) in Consulted::ALL.into_iter().zip(1..) {
+            for _ in 0..times {
+                counts.count(&DecidedBy::Consulted { policy: PolicyId(1), outcome, reason: None });
+            }
+        }
+        assert_eq!(counts.consulted, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

@@ -9,13 +9,14 @@
 //! the disk says), [`choke`] (who is served), [`web_seeds`] (HTTP servers), [`metadata`] (who gets it),
 //! [`quest`] (magnet links), [`orders`] (commands), [`select`] (what is wanted), [`jobs`],
 //! [`announce`], [`gossip`] and [`local`] (sources of peers beside trackers), [`clockwork`] (timers),
-//! [`snapshot`] (views).
+//! [`snapshot`] (views), [`census`] (sums).
 
 pub mod action;
 mod alone;
 mod announce;
 mod assign;
 mod blind;
+pub mod census;
 mod choke;
 mod clockwork;
 pub mod command;
@@ -68,6 +69,7 @@ use crate::{
     time::Timestamp,
     torrent::Torrent,
 };
+use census::Tally;
 use command::{CommandError, Done};
 use conns::Conns;
 use consult::Round;
@@ -189,6 +191,7 @@ pub struct Session {
     /// Consultations under way, one a policy.
     rounds: BTreeMap<PolicyId, Round>,
     decisions: Decisions,
+    tally: Tally,
     timers: Timers,
     /// Torrents in which something changed that may let work begin or end.
     dirty: BTreeSet<TorrentId>,
@@ -230,6 +233,7 @@ impl Session {
             cursor: Cursor::default(),
             rounds: BTreeMap::new(),
             decisions: Decisions::default(),
+            tally: Tally::default(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             hungry: BTreeSet::new(),

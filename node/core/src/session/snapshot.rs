@@ -354,7 +354,7 @@ impl Session {
 /// The phase of a download for which nobody has what is left.
 const WAITING: &str = "waiting for chunks nobody has";
 
-fn state_of(torrent: &Torrent) -> TorrentState {
+pub(super) fn state_of(torrent: &Torrent) -> TorrentState {
     match &torrent.condition {
         Condition::Paused => TorrentState::Paused,
         Condition::Quit => TorrentState::Quit,

@@ -47,6 +47,7 @@ impl Session {
         if let Some(torrent) = self.torrents.get_mut(&record.torrent) {
             torrent.downloaded += bytes;
             torrent.rate_in.add(bytes);
+            self.tally.received += bytes;
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.last_heard = self.now;
@@ -86,9 +87,11 @@ impl Session {
         self.hungry.insert(id);
         if !torrent.pieces.came(piece, record.extent, lease, record.received) {
             torrent.wasted += u64::from(record.received);
+            self.tally.wasted += u64::from(record.received);
         }
         let Some(received) = torrent.pieces.received(piece, record.extent, lease) else { return };
         torrent.wasted += received.in_vain;
+        self.tally.wasted += received.in_vain;
         if received.complete {
             let compare = torrent.blame.on_trial(piece);
             out.push(Action::VerifyAndWrite { torrent: id, piece, compare });
@@ -124,6 +127,7 @@ impl Session {
             torrent.pieces.ended(piece, extent, lease, filled);
         } else {
             torrent.wasted += u64::from(record.received);
+            self.tally.wasted += u64::from(record.received);
         }
     }
 
@@ -166,6 +170,7 @@ impl Session {
         }
         if let Some(torrent) = self.torrent_of(conn) {
             torrent.wasted += bytes;
+            self.tally.wasted += bytes;
         }
     }
 
@@ -178,6 +183,7 @@ impl Session {
         if let Some(torrent) = self.torrent_of(conn) {
             torrent.uploaded += bytes;
             torrent.rate_out.add(bytes);
+            self.tally.sent += bytes;
         }
     }
 
@@ -222,6 +228,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        self.tally.verified += 1;
         let bytes = torrent.content_of(piece);
         let sender = torrent.pieces.verified(piece);
         let by = sender.and_then(|conn| torrent.blame.contributor(piece, conn));
@@ -315,6 +322,7 @@ impl Session {
     ) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.failed_pieces += 1;
+        self.tally.failed += 1;
         let guilty = torrent.blame.failed(piece, blocks);
         self.give_up(id, piece, out);
         for suspect in guilty {
@@ -362,6 +370,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let (holders, came) = torrent.pieces.give_up(piece);
         torrent.wasted += came;
+        self.tally.wasted += came;
         torrent.put_back(piece);
         torrent.blame.clear(piece);
         self.weigh(id);

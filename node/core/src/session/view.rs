@@ -33,6 +33,20 @@ pub enum TorrentState {
     Quit,
 }
 
+impl TorrentState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Checking,
+        Self::Idle,
+        Self::Downloading,
+        Self::Seeding,
+        Self::Paused,
+        Self::DiskFull,
+        Self::Error,
+        Self::Quit,
+    ];
+}
+
 /// One torrent.
 #[derive(Clone, Debug)]
 pub struct TorrentView {

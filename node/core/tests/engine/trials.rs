@@ -1,6 +1,10 @@
 //! Pieces whose first copy was wrong, and that one peer alone is to send again (design §9).
 
-use shoal_core::{ids::JobId, session::notice::Notice, wire::Message};
+use shoal_core::{
+    ids::JobId,
+    session::{command::Command, notice::Notice, view::TorrentState},
+    wire::Message,
+};
 
 use crate::{
     MIB, MINUTE, finish, host,
@@ -72,4 +76,26 @@ fn a_liar_that_drips_after_its_lie_does_not_stop_the_download() {
         world.slow_down(liar, bps);
         finish(&mut world, &[leech], MINUTE);
     }
+}
+
+#[test]
+fn what_a_node_did_outlives_its_torrents_and_is_the_sum_of_theirs() {
+    let (mut world, liar, leech) = begin(3, 4_000_000, 4_000_000);
+    finish(&mut world, &[leech], 3 * MINUTE);
+    let (before, torrent) =
+        (world.session(leech.0).census(), &world.session(leech.0).torrents()[0]);
+    let tally = before.tally;
+    assert_eq!((tally.received, tally.sent), (torrent.downloaded, torrent.uploaded));
+    assert_eq!((tally.wasted, tally.failed), (torrent.wasted, torrent.failed_pieces.into()));
+    assert_eq!(tally.verified, u64::from(torrent.pieces_have));
+    assert!(tally.failed > 0 && tally.wasted > 0, "{tally:?}");
+    assert_eq!(before.banned, usize::from(blames_only(&world, leech.0, liar) >= 2));
+    assert_eq!((before.jobs, before.buffer_bytes), (0, 0));
+    assert!(before.torrents.contains(&(TorrentState::Seeding, 1)), "{before:?}");
+    assert!(before.decisions.native >= tally.verified, "{:?}", before.decisions);
+    let torrent = world.torrent(leech.0);
+    world.ask(leech.0, Command::Remove { torrent, delete_data: false }).unwrap();
+    let after = world.session(leech.0).census();
+    assert_eq!((after.tally, after.decisions), (tally, before.decisions));
+    assert!(after.torrents.iter().all(|(_, count)| *count == 0), "{after:?}");
 }

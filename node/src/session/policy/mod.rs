@@ -122,6 +122,7 @@ impl Shell {
                     self.tell_policy("recovered", Scope::Node, message);
                 }
                 if accepted.believed {
+                    self.meters.count_answer(&answer);
                     self.feed(Event::PolicyAnswered(answer));
                 }
             }
@@ -145,6 +146,7 @@ impl Shell {
         match what {
             Standing::Failed(issue) => self.on_policy_failed(scope, &issue),
             Standing::Tripped => {
+                self.meters.policy_trips.inc();
                 let message = "the policy fails too often; the default decides for a while";
                 self.tell_policy("tripped", scope, message.to_owned());
             }
@@ -222,6 +224,7 @@ impl Shell {
     /// Natives that were consulted for a shadow's sake decide inside the engine again.
     fn on_wedged(&mut self) {
         tracing::error!("the policy thread does not answer; the default policy decides");
+        self.meters.policy_wedges.inc();
         let natives = self.policies.chosen.iter().filter_map(|(&scope, chosen)| {
             let PolicyChoice::Native(native) = chosen.choice else { return None };
             chosen.seat.map(|_| (scope, native))

@@ -150,9 +150,9 @@ async fn a_node_whose_disk_stands_still_answers_whatever_it_is_asked() {
         assert!(within(handle.settings(of)).await.unwrap().is_some());
     }
     leech.command(Command::CancelJob(job)).await.unwrap();
+    leech.command(Command::DisconnectPeer(torrent, seed.addr())).await.unwrap();
     leech.command(Command::Pause(torrent)).await.unwrap();
     leech.command(Command::Resume(torrent)).await.unwrap();
-    leech.command(Command::DisconnectPeer(torrent, seed.addr())).await.unwrap();
     assert!(disk.waiting() > 0, "the disk stood still all the time");
     disk.release();
     leech.download(torrent, &[&seed]).await.ended.unwrap().1.unwrap();

@@ -1,5 +1,8 @@
-//! What rooms share that make HTTP requests: whom HTTPS servers are believed to be, and words for
-//! what went wrong that give no secret away. Never here: a request.
+//! What rooms share that speak HTTP: whom HTTPS servers are believed to be, words for what went wrong
+//! that give no secret away, and ([`server`]) connections within their limits. Never here: a request,
+//! or what one is answered.
+
+pub(crate) mod server;
 
 use std::{error::Error, sync::Arc};
 
