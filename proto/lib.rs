@@ -2,9 +2,11 @@
 //!
 //! [`v1`] holds the messages, the clients and the server traits; [`client::Connect`] makes a connection
 //! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `https://10.0.0.1:7002`, a token
-//! and certificates.
+//! and certificates; [`watch::watch_with_resume`] follows its events over whatever happens to the
+//! connection.
 
 pub mod client;
+pub mod watch;
 
 /// The package `shoal.v1`: every message, client and server trait.
 #[allow(missing_docs, clippy::all, rustdoc::all)]
@@ -18,6 +20,9 @@ pub mod v1 {
     pub const DESCRIPTOR_SET_COMMENTED: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/shoal.v1.commented.bin"));
 }
+
+#[cfg(test)]
+mod baseline;
 
 /// The `domain` of every `google.rpc.ErrorInfo` that a node sends.
 pub const ERROR_DOMAIN: &str = "shoal";
