@@ -68,6 +68,7 @@ const LINES: &[(&str, &str)] = &[
     ("context use", "lab"),
     ("context remove", "lab"),
     ("context show", "lab"),
+    ("top", "--once"),
     ("shell", ""),
     ("completions", "bash"),
     ("man", "--dir @/new"),
