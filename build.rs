@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
     let mut set = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    tonic_prost_build::configure().compile_fds(set.clone())?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure().compile_fds_with_config(set.clone(), config)?;
+    fs::write(out.join("shoal.v1.commented.bin"), set.encode_to_vec())?;
     // The served copy needs no comments.
     for file in &mut set.file {
         file.source_code_info = None;

@@ -15,6 +15,10 @@ pub mod v1 {
 
     /// The encoded `FileDescriptorSet` of the package and its imports, without comments.
     pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shoal.v1.bin"));
+
+    /// The same with comments, for whoever explains the API.
+    pub const DESCRIPTOR_SET_COMMENTED: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/shoal.v1.commented.bin"));
 }
 
 #[cfg(test)]

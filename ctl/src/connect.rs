@@ -1,27 +1,37 @@
-//! Which token and which certificates go with a connection: flags over environment. Never here: the
-//! connection itself.
+//! Which token and which certificates go with a connection: flags over environment over context. Never
+//! here: the connection itself.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use shoal::client::Connect;
 
 use crate::{cli::Access, failure::Failure};
 
-/// How to connect to `endpoint`.
+/// How to connect to `endpoint`; `kept` is the token's file where neither a flag nor the environment
+/// names one.
 ///
 /// No token is taken from a node's state folder by itself: whoever listens on a port of this machine
 /// would get it, and need not be the node.
-pub(crate) fn how(endpoint: &str, access: &Access) -> Result<Connect, Failure> {
-    from(endpoint, access, &|name| env::var_os(name).filter(|value| !value.is_empty()))
+pub(crate) fn how(
+    endpoint: &str,
+    access: &Access,
+    kept: Option<&Path>,
+) -> Result<Connect, Failure> {
+    from(endpoint, access, kept, &|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 
 fn from(
     endpoint: &str,
     access: &Access,
+    kept: Option<&Path>,
     var: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Connect, Failure> {
     let mut how = Connect::to(endpoint);
-    how = match token(access, var) {
+    how = match token(access, var).or_else(|| kept.map(|path| Token::File(path.to_owned()))) {
         Some(Token::File(path)) => how.token_file(path),
         Some(Token::Text(text)) => {
             let text = text.into_string();
@@ -84,7 +94,7 @@ mod tests {
                 key: key.map(Into::into),
                 ..Access::default()
             };
-            assert!(from("unix:/x", &access, &|_| None).is_err());
+            assert!(from("unix:/x", &access, None, &|_| None).is_err());
         }
     }
 }

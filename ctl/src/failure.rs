@@ -92,6 +92,31 @@ impl Failure {
         Self::local(Exit::NotFound, Code::NotFound, "LOCAL_FILE", message)
     }
 
+    /// No context of that name.
+    pub(crate) fn no_context(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "NO_CONTEXT", message)
+    }
+
+    /// The API has nothing of that name.
+    pub(crate) fn no_symbol(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "UNKNOWN_SYMBOL", message)
+    }
+
+    /// A request that is not in the form of its message.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::local(Exit::Invalid, Code::InvalidArgument, "BAD_REQUEST", message)
+    }
+
+    /// No job of that id.
+    pub(crate) fn no_job(message: impl Into<String>) -> Self {
+        Self::local(Exit::NotFound, Code::NotFound, "UNKNOWN_JOB", message)
+    }
+
+    /// A job that was waited for did not end well.
+    pub(crate) fn job_failed(message: impl Into<String>) -> Self {
+        Self::local(Exit::Precondition, Code::FailedPrecondition, "JOB_FAILED", message)
+    }
+
     /// The node, or this program, broke a promise.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::local(Exit::Internal, Code::Internal, "INTERNAL", message)
@@ -159,7 +184,8 @@ impl Failure {
         )
     }
 
-    fn unreachable(message: String) -> Self {
+    /// Nobody answers.
+    pub(crate) fn unreachable(message: String) -> Self {
         Self::local(Exit::Unreachable, Code::Unavailable, "UNREACHABLE", message)
             .with_hint("is shoald running there? --endpoint or SHOAL_ENDPOINT names its address")
     }
@@ -172,7 +198,12 @@ impl Failure {
             while let Some(deeper) = cause.source() {
                 cause = deeper;
             }
-            return Self::unreachable(format!("the connection to the node broke: {cause}"));
+            let message = format!("the connection to the node broke: {cause}");
+            // With TLS 1.3 a node refuses a certificate behind the handshake, in this library's words.
+            if message.contains("received fatal alert") {
+                return Self::untrusted(message);
+            }
+            return Self::unreachable(message);
         }
         let details = status.get_error_details();
         let info = details.error_info();
@@ -206,6 +237,16 @@ impl Failure {
     /// Whether this is the reason that programs compare.
     pub(crate) fn is(&self, reason: &str) -> bool {
         matches!(self, Self::Report(report) if report.reason == reason)
+    }
+
+    /// Whether the node knows no such method.
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Report(report) if report.exit == Exit::Unimplemented)
+    }
+
+    /// Whether nobody answers.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Report(report) if report.exit == Exit::Unreachable)
     }
 
     /// With a line that says what to do.

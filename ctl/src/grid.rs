@@ -179,7 +179,7 @@ pub(crate) fn block_within<'a>(
 
 /// Lines of at most `room` columns, broken at spaces; a longer word has a line of its own. One empty
 /// line where there is nothing.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ') {

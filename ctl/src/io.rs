@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use crate::{failure::Failure, places::Places};
+
 /// Longest line read from standard input, bytes.
 const LINE_LEN_MAX: u64 = 64 * 1024;
 
@@ -29,6 +31,7 @@ pub struct Io {
     pub(crate) stderr: Box<dyn Write + Send>,
     pub(crate) terminals: Terminals,
     pub(crate) interrupt: Arc<Notify>,
+    pub(crate) places: Places,
 }
 
 impl Io {
@@ -46,10 +49,12 @@ impl Io {
             stderr: Box::new(io::stderr()),
             terminals,
             interrupt,
+            places: Places::of_user(),
         }
     }
 
-    /// Ends made by the caller; none is a terminal, and nothing interrupts.
+    /// Ends made by the caller; none is a terminal, nothing interrupts, and no files of the user's
+    /// are read.
     #[must_use]
     pub fn new(
         stdin: impl BufRead + Send + 'static,
@@ -62,6 +67,7 @@ impl Io {
             stderr: Box::new(stderr),
             terminals: Terminals::default(),
             interrupt: Arc::default(),
+            places: Places::default(),
         }
     }
 
@@ -84,6 +90,23 @@ impl Io {
     #[must_use]
     pub fn interrupted_by(self, interrupt: Arc<Notify>) -> Self {
         Self { interrupt, ..self }
+    }
+
+    /// With folders for configuration and state.
+    #[must_use]
+    pub fn with_places(self, places: Places) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Writes text to standard output, at once.
+    ///
+    /// # Errors
+    /// Standard output fails, or nobody reads it.
+    pub(crate) fn put(&mut self, text: &str) -> Result<(), Failure> {
+        self.stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| self.stdout.flush())
+            .map_err(|e| Failure::stdio(&e))
     }
 
     /// Reads a line without its end; `None` at the end of the input. An interrupted read gives the

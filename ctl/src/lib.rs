@@ -6,31 +6,46 @@
 //! let exit = shoal_ctl::run(["shoalctl", "--endpoint", endpoint, "node", "info"], &mut io).await;
 //! ```
 
-use std::{env, ffi::OsString, io::Write as _, path::PathBuf};
+use std::{env, ffi::OsString, io::Write as _};
 
-use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use clap::{ValueEnum as _, error::ErrorKind};
+use shoal::client::Connection;
 
+mod api;
 mod clean;
 pub mod cli;
 mod commands;
+pub mod complete;
+mod confirm;
 mod connect;
+mod contexts;
 pub mod exit;
 mod failure;
+mod files;
 mod grid;
 mod human;
+mod invocation;
 mod io;
-mod json;
+pub mod methods;
 mod pages;
+mod places;
 mod progress;
+mod render;
 mod session;
+mod settle;
 mod shell;
+mod top;
+mod watch;
 
 pub use exit::Exit;
 pub use io::{Buffer, Io, Terminals};
+pub use places::Places;
 
-use cli::{Cli, Command, CompletionShell, Format, policy::PolicyCommand};
+use cli::{Command, Format};
 use failure::Failure;
+use invocation::Invocation;
 use session::Session;
+use settle::{Settled, settle};
 
 /// Carries out one command line, its program name first, and says how it ended. Ctrl-C is whatever
 /// `io` says it is; a reader of standard output that went away ends the run quietly.
@@ -40,33 +55,56 @@ where
     T: Into<OsString>,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+    let invocation = match Invocation::read(args.iter().cloned()) {
+        Ok(invocation) => invocation,
         Err(error) => return explain(&error, format_asked(&args), io),
     };
-    let format = cli.global.format.unwrap_or(Format::Table);
-    // The first two need no node.
-    let ended = if let Command::Completions(args) = cli.command {
-        completions(args.shell, io).map(|()| Exit::Ok)
-    } else if let Command::Policy(PolicyCommand::Init(args)) = cli.command {
-        commands::policy::init(io, format, &args).map(|()| Exit::Ok)
-    } else {
-        Box::pin(with_node(cli, format, io)).await
+    let settled = match settle(&invocation.global, &io.places) {
+        Ok(settled) => settled,
+        Err(failure) => {
+            return tell(&failure, invocation.global.format.unwrap_or(Format::Table), io);
+        }
     };
-    ended.unwrap_or_else(|failure| tell(&failure, format, io))
+    let wanted = settled.format.unwrap_or(Format::Table);
+    let ended = Box::pin(carry_out(invocation, &settled, io)).await;
+    ended.unwrap_or_else(|failure| tell(&failure, wanted, io))
 }
 
-async fn with_node(cli: Cli, format: Format, io: &mut Io) -> Result<Exit, Failure> {
-    let timeout = cli.global.timeout;
-    let endpoint = match cli.global.endpoint {
-        Some(endpoint) => endpoint,
-        None => default_endpoint()?,
+async fn carry_out(
+    invocation: Invocation,
+    settled: &Settled,
+    io: &mut Io,
+) -> Result<Exit, Failure> {
+    let format = invocation.format(settled.format.unwrap_or(Format::Table))?;
+    if let Some(done) = commands::local::carry_out(io, format, &invocation.command) {
+        return done.map(|()| Exit::Ok);
+    }
+    if let Some(note) = settled.note.as_deref().filter(|_| !format.is_document()) {
+        // Where nobody listens, the command is carried out all the same.
+        let _ = writeln!(io.stderr, "{}", clean::clean(note));
+    }
+    let channel = match (reach(settled, io).await, &invocation.command) {
+        (Ok(channel), _) => channel,
+        (Err(failure), Command::Describe(args)) if failure.is_unreachable() => {
+            return commands::describe::built_in(io, format, args).map(|()| Exit::Ok);
+        }
+        (Err(failure), _) => return Err(failure),
     };
-    let how = connect::how(&endpoint, &cli.global.access)?;
+    let mut session = Session::new(io, channel, settled);
+    if let Command::Shell(target) = invocation.command {
+        session.torrent = target.torrent.or(session.torrent);
+        return shell::serve(&mut session, settled.timeout).await;
+    }
+    session.begin(format, invocation.knows(), settled.timeout);
+    one(&mut session, invocation).await.map(|()| Exit::Ok)
+}
+
+async fn reach(settled: &Settled, io: &Io) -> Result<Connection, Failure> {
+    let how = connect::how(&settled.endpoint, &settled.access, settled.token_file.as_deref())?;
     let interrupt = std::sync::Arc::clone(&io.interrupt);
     let connect = async {
         let connect = how.connect();
-        match timeout {
+        match settled.timeout {
             Some(limit) => tokio::time::timeout(limit, connect)
                 .await
                 .map_err(|_| Failure::deadline(limit))?
@@ -74,24 +112,24 @@ async fn with_node(cli: Cli, format: Format, io: &mut Io) -> Result<Exit, Failur
             None => connect.await.map_err(|e| Failure::connect(&e)),
         }
     };
-    let channel = tokio::select! {
-        channel = connect => channel?,
-        () = interrupt.notified() => return Err(Failure::interrupted(None)),
-    };
-    let over_unix = endpoint.starts_with("unix:");
-    let mut session = Session::new(io, format, channel, over_unix, timeout);
-    if let Command::Shell(target) = cli.command {
-        session.torrent = target.torrent;
-        return shell::serve(&mut session, timeout).await;
+    tokio::select! {
+        channel = connect => channel,
+        () = interrupt.notified() => Err(Failure::interrupted(None)),
     }
-    one(&mut session, cli.command).await.map(|()| Exit::Ok)
 }
 
-/// Carries a command out, unless it is interrupted.
-async fn one(session: &mut Session<'_>, command: Command) -> Result<(), Failure> {
+/// Carries a command out, once or again and again, unless it is interrupted.
+async fn one(session: &mut Session<'_>, invocation: Invocation) -> Result<(), Failure> {
     let interrupt = std::sync::Arc::clone(&session.io.interrupt);
+    let Invocation { command, watch, .. } = invocation;
+    let work = async {
+        match watch {
+            Some(every) => watch::look(session, every, &command).await,
+            None => Box::pin(commands::carry_out(session, command)).await,
+        }
+    };
     let done = tokio::select! {
-        done = Box::pin(commands::carry_out(session, command)) => Some(done),
+        done = work => Some(done),
         () = interrupt.notified() => None,
     };
     done.unwrap_or_else(|| Err(Failure::interrupted(session.interrupt_note.as_deref())))
@@ -100,10 +138,7 @@ async fn one(session: &mut Session<'_>, command: Command) -> Result<(), Failure>
 /// Writes a failure to standard error and returns its exit code.
 fn tell(failure: &Failure, format: Format, io: &mut Io) -> Exit {
     let Failure::Report(report) = failure else { return Exit::Ok };
-    let text = match format {
-        Format::Table => report.text(),
-        Format::Json => report.json(),
-    };
+    let text = if format.is_document() { report.json() } else { report.text() };
     // Where nobody listens, the exit code still tells.
     let _ = io.stderr.write_all(text.as_bytes());
     let _ = io.stderr.flush();
@@ -117,12 +152,11 @@ fn explain(error: &clap::Error, format: Format, io: &mut Io) -> Exit {
         let _ = io.stdout.write_all(text.as_bytes()).and_then(|()| io.stdout.flush());
         return Exit::Ok;
     }
-    let text = match format {
-        Format::Table => text,
-        Format::Json => {
-            let first = text.lines().next().unwrap_or_default();
-            failure::usage_json(first.strip_prefix("error: ").unwrap_or(first))
-        }
+    let text = if format.is_document() {
+        let first = text.lines().next().unwrap_or_default();
+        failure::usage_json(first.strip_prefix("error: ").unwrap_or(first))
+    } else {
+        text
     };
     let _ = io.stderr.write_all(text.as_bytes()).and_then(|()| io.stderr.flush());
     Exit::Usage
@@ -141,38 +175,7 @@ fn format_asked(args: &[OsString]) -> Format {
             asked = Some(value.trim_start_matches('=').to_owned());
         }
     }
-    if asked.as_deref() == Some("json") { Format::Json } else { Format::Table }
-}
-
-fn completions(shell: CompletionShell, io: &mut Io) -> Result<(), Failure> {
-    use clap_complete::Shell;
-    let shell = match shell {
-        CompletionShell::Bash => Shell::Bash,
-        CompletionShell::Zsh => Shell::Zsh,
-        CompletionShell::Fish => Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "shoalctl", &mut script);
-    io.stdout.write_all(&script).and_then(|()| io.stdout.flush()).map_err(|e| Failure::stdio(&e))
-}
-
-fn default_endpoint() -> Result<String, Failure> {
-    let dir = state_dir().ok_or_else(|| {
-        Failure::usage("neither XDG_STATE_HOME nor HOME is set: --endpoint names the node")
-    })?;
-    let socket = dir.join("shoald.sock").into_os_string().into_string().map_err(|path| {
-        Failure::usage(format!("the path '{}' is not UTF-8", PathBuf::from(path).display()))
-    })?;
-    Ok(format!("unix://{socket}"))
-}
-
-/// Where the default node keeps its state: `$XDG_STATE_HOME/shoal`, or `~/.local/state/shoal`.
-fn state_dir() -> Option<PathBuf> {
-    let absolute =
-        |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("shoal"))
+    asked.and_then(|asked| Format::from_str(&asked, true).ok()).unwrap_or(Format::Table)
 }
 
 #[cfg(test)]
@@ -186,6 +189,8 @@ mod tests {
         assert_eq!(asked(&["shoalctl", "-o", "json", "png"]), Format::Json);
         assert_eq!(asked(&["shoalctl", "png", "-ojson"]), Format::Json);
         assert_eq!(asked(&["shoalctl", "--format=json"]), Format::Json);
+        assert_eq!(asked(&["shoalctl", "-o", "yaml"]), Format::Yaml);
         assert_eq!(asked(&["shoalctl", "-o", "table"]), Format::Table);
+        assert_eq!(asked(&["shoalctl", "-o", "xml"]), Format::Table);
     }
 }

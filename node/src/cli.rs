@@ -17,6 +17,7 @@ use crate::{
     },
     dev::DevOptions,
     exit::Exit,
+    man,
 };
 
 /// A BitTorrent-compatible file distribution node: tracker, peer, or both
@@ -43,6 +44,16 @@ enum Command {
     /// Simulate a swarm in virtual time, with the same engine and the same policies
     #[command(after_help = sim::AFTER_HELP)]
     Sim(Box<SimArgs>),
+    /// Print the manual page, or write those of every command
+    Man(ManArgs),
+}
+
+/// Manual pages.
+#[derive(Args, Debug)]
+struct ManArgs {
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
 const CERT_HELP: &str = "The folder gets ca.crt (for callers: shoalctl --ca), ca.key (for nobody), \
@@ -179,6 +190,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Run, 
         Command::Run(args) => args.run(env),
         Command::Cert(args) => Ok(Run::Cert(args.options())),
         Command::Sim(args) => Ok(Run::Sim(args)),
+        Command::Man(args) => args.run(),
     }
 }
 
@@ -209,6 +221,18 @@ impl DevArgs {
             size: self.size.0,
             log: self.log,
         }
+    }
+}
+
+impl ManArgs {
+    fn run(self) -> Result<Run, Usage> {
+        let failed = |text: String| Usage { text, exit: Exit::Internal };
+        let Some(dir) = self.dir else {
+            let page = man::page(command());
+            return page.map(Run::Print).map_err(|e| failed(format!("the manual page: {e}")));
+        };
+        man::write(command(), &dir).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
+        Ok(Run::Print(format!("the manual pages are in {}\n", dir.display())))
     }
 }
 
@@ -354,6 +378,17 @@ mod tests {
             panic!("nothing printed")
         };
         assert!(text.contains("state-dir = \"/s\"") && text.contains("[tracker]"), "{text}");
+    }
+
+    #[test]
+    fn manual_pages_tell_what_the_help_tells() {
+        let Ok(Run::Print(page)) = run(&["man"], &[]) else { panic!("no page") };
+        assert!(page.contains(".TH shoald 1"), "{page}");
+        let dir = tempfile::tempdir().unwrap();
+        let pages = dir.path().join("man1");
+        assert!(matches!(run(&["man", "--dir", pages.to_str().unwrap()], &[]), Ok(Run::Print(_))));
+        let peer = std::fs::read_to_string(pages.join("shoald-peer.1")).unwrap();
+        assert!(peer.contains("SHOAL_PEER_LISTEN"), "{peer}");
     }
 
     #[test]

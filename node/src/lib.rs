@@ -11,6 +11,7 @@ pub mod disk;
 pub mod exit;
 mod http;
 pub mod log;
+pub mod man;
 pub mod metrics;
 pub mod net;
 pub mod node;

@@ -260,6 +260,11 @@ impl Host {
         TrackerServiceClient::new(self.channel.clone())
     }
 
+    /// Where `shoalctl` reaches it.
+    pub fn endpoint(&self) -> &str {
+        &self.socket
+    }
+
     /// Runs `shoalctl` against the node.
     pub async fn ctl(&self, args: &[&str]) -> Said {
         let (mut io, stdout, stderr) = Io::captured("");

@@ -1,17 +1,29 @@
 //! The command line: every command and its arguments. Never here: what a command does.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use serde::{Deserialize, Serialize};
 
+pub mod api;
+pub mod context;
+pub mod manner;
 pub mod node;
 pub(crate) mod parse;
+pub mod peer;
 pub mod policy;
 pub mod settings;
 pub mod token;
 pub mod torrent;
 
+use api::{CallArgs, DescribeArgs};
+use context::ContextCommand;
+use manner::LookArgs;
 use node::{EventsArgs, JobsCommand, NodeCommand, TrackerCommand};
+use peer::{
+    AutoDownloadArgs, MergeChunksArgs, PeerArgs, PeerLookArgs, PeerSetArgs, RequestDownloadArgs,
+    SeeChunkStatusArgs, SeeConnectedArgs, SeePeerSetArgs, SeeThisPeerInfoArgs,
+};
 use policy::PolicyCommand;
 use settings::SettingsCommand;
 use token::TokenCommand;
@@ -38,19 +50,42 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The node: unix:///PATH, http://HOST:PORT or https://HOST:PORT
     /// [default: the socket of the default node]
-    #[arg(long, global = true, env = "SHOAL_ENDPOINT", value_name = "ENDPOINT")]
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_ENDPOINT",
+        hide_env_values = true,
+        value_name = "ENDPOINT"
+    )]
     pub endpoint: Option<String>,
+    /// A context of the configuration: see `shoalctl context` [default: the one in use]
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_CONTEXT",
+        hide_env_values = true,
+        value_name = "CONTEXT"
+    )]
+    pub context: Option<String>,
     /// Who calls, and whom to trust.
     #[command(flatten)]
     pub access: Access,
-    /// How replies are written [default: table]
-    #[arg(short = 'o', long = "format", global = true, env = "SHOAL_OUTPUT", value_enum)]
+    /// How replies are written; name is identifiers only, for xargs [default: table]
+    #[arg(
+        short = 'o',
+        long = "format",
+        global = true,
+        env = "SHOAL_OUTPUT",
+        hide_env_values = true,
+        value_enum
+    )]
     pub format: Option<Format>,
     /// Give up after this long, e.g. 30s, 2m [default: 30s a reply, none for streams and merges]
-    #[arg(long, global = true, env = "SHOAL_TIMEOUT", value_name = "D", value_parser = parse::duration)]
+    #[arg(long, global = true, env = "SHOAL_TIMEOUT", hide_env_values = true, value_name = "D", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
 }
 
@@ -62,23 +97,67 @@ pub struct Access {
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Authority that signed the node's certificate, PEM [default: those that browsers trust]
-    #[arg(long, global = true, env = "SHOAL_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "SHOAL_CA", hide_env_values = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Certificate of the caller, PEM, for a node that asks for one
-    #[arg(long, global = true, env = "SHOAL_CERT", value_name = "FILE")]
+    #[arg(long, global = true, env = "SHOAL_CERT", hide_env_values = true, value_name = "FILE")]
     pub cert: Option<PathBuf>,
     /// Key of that certificate, PEM
-    #[arg(long, global = true, env = "SHOAL_KEY", value_name = "FILE")]
+    #[arg(long, global = true, env = "SHOAL_KEY", hide_env_values = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
 }
 
 /// How replies are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people.
     Table,
     /// Canonical proto JSON: a document a reply, a line a message of a stream.
     Json,
+    /// The same, a line a message or item of a list.
+    Jsonl,
+    /// The same as YAML, several documents apart by `---`.
+    Yaml,
+    /// Identifiers only, one a line: info hashes, addresses of peers, job ids, names.
+    Name,
+}
+
+// Derived, each value would have a paragraph in the help of every command.
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Table, Self::Json, Self::Jsonl, Self::Yaml, Self::Name]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.word()))
+    }
+}
+
+impl Format {
+    /// As the command line and the file of contexts spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Yaml => "yaml",
+            Self::Name => "name",
+        }
+    }
+
+    /// Whether a program reads it as a whole, errors too.
+    #[must_use]
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Yaml)
+    }
+
+    /// Whether a person is to read it.
+    #[must_use]
+    pub const fn is_table(self) -> bool {
+        matches!(self, Self::Table)
+    }
 }
 
 /// Which torrent a command is about.
@@ -87,20 +166,6 @@ pub struct Target {
     /// The torrent: its name, info hash or a prefix of that [default: the node's only one]
     #[arg(long, value_name = "NAME|HASH|PREFIX")]
     pub torrent: Option<String>,
-}
-
-/// A peer of a torrent.
-#[derive(Args, Clone, Debug)]
-pub struct PeerArgs {
-    /// IP address where the peer listens
-    #[arg(value_parser = parse::ip)]
-    pub ip: IpAddr,
-    /// Port where the peer listens, 1-65535
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: u16,
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
 }
 
 /// How much of a list is shown.
@@ -112,7 +177,7 @@ pub struct Limit {
 }
 
 /// A command.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Announce this peer and its chunks to the tracker; receive the peer set
     #[command(alias = "connect_tracker")]
@@ -133,7 +198,7 @@ pub enum Command {
     #[command(alias = "connect_peer")]
     ConnectPeer(PeerArgs),
     /// Measure the round trip to a connected peer
-    Ping(PeerArgs),
+    Ping(PeerLookArgs),
     /// Download one chunk from one connected peer
     #[command(aliases = ["request_download", "download-request", "download_request"])]
     RequestDownload(RequestDownloadArgs),
@@ -142,16 +207,16 @@ pub enum Command {
     DisconnectPeer(PeerArgs),
     /// Is this peer connected to the tracker?
     #[command(alias = "check_tracker_connected")]
-    CheckTrackerConnected(Target),
+    CheckTrackerConnected(LookArgs),
     /// Is that peer connected?
     #[command(alias = "check_target_peer_connected")]
-    CheckTargetPeerConnected(PeerArgs),
+    CheckTargetPeerConnected(PeerLookArgs),
     /// Show this peer: address, chunks had and missing, totals, labels
     #[command(alias = "see_this_peer_info")]
     SeeThisPeerInfo(SeeThisPeerInfoArgs),
     /// Show the last peer set, without asking the tracker
     #[command(alias = "see_peer_set")]
-    SeePeerSet(PeerSetArgs),
+    SeePeerSet(SeePeerSetArgs),
     /// Show every peer connection
     #[command(
         alias = "see_connected",
@@ -190,98 +255,70 @@ pub enum Command {
     /// Write, check, test, set and watch the policy that picks the peer for each chunk
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Keep nodes under names, and say which is meant where none is named
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Call any method of the API with a request in JSON
+    #[command(
+        after_help = "Writes the reply as JSON, a stream as a line a message, or as -o says. The \
+                      node tells its methods itself, by reflection.\n\nshoalctl describe METHOD \
+                      --template prints a request to fill in."
+    )]
+    Call(CallArgs),
+    /// Explain the API: its services, a method, a message
+    Describe(DescribeArgs),
     /// Follow what happens on the node
     Events(EventsArgs),
+    /// Show torrents, chunks, peers and decisions on a screen that keeps up
+    #[command(
+        after_help = "Keys: q quit, ? help. Where standard input or output is no terminal, or \
+                            with --once, one frame is printed as plain text, COLUMNS x LINES large \
+                            (80 x 24 where nothing says). NO_COLOR is honoured. An interval asks the \
+                            node for at most 7 calls."
+    )]
+    Top(TopArgs),
     /// Take commands from a prompt or from standard input, also as /request_download IP PORT CHUNK
     Shell(Target),
-    /// Print a completion script
+    /// Print a completion script: commands, options, and what the node has
+    #[command(after_help = "bash: source <(shoalctl completions bash), in ~/.bashrc\n\
+                      zsh:  source <(shoalctl completions zsh), in ~/.zshrc behind compinit\n\
+                      fish: shoalctl completions fish | source, in ~/.config/fish/config.fish")]
     Completions(CompletionsArgs),
+    /// Print the manual page, or write those of every command
+    Man(ManArgs),
 }
 
-/// Arguments of get-peer-set and see-peer-set.
-#[derive(Args, Debug)]
-pub struct PeerSetArgs {
-    /// The torrent.
+/// Arguments of top.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// The torrent that is chosen first.
     #[command(flatten)]
     pub target: Target,
-    /// Show which chunks each peer has
+    /// How often the node is asked, 100ms or longer
+    #[arg(long = "interval", value_name = "D", default_value = "1s", value_parser = parse::interval)]
+    pub every: Duration,
+    /// Print one frame and end
     #[arg(long)]
-    pub with_bitfields: bool,
-    /// How many.
-    #[command(flatten)]
-    pub limit: Limit,
-}
-
-/// Arguments of request-download.
-#[derive(Args, Debug)]
-pub struct RequestDownloadArgs {
-    /// The peer.
-    #[command(flatten)]
-    pub peer: PeerArgs,
-    /// The chunk: its name, file1.webm.part3, or @INDEX
-    pub chunk: String,
-}
-
-/// Arguments of see-this-peer-info.
-#[derive(Args, Debug)]
-pub struct SeeThisPeerInfoArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Most chunk names in each of the two lists, 1-1000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub names: u32,
-}
-
-/// Arguments of see-connected.
-#[derive(Args, Debug)]
-pub struct SeeConnectedArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// How many.
-    #[command(flatten)]
-    pub limit: Limit,
-}
-
-/// Arguments of see-chunk-status.
-#[derive(Args, Debug)]
-pub struct SeeChunkStatusArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Show at most this many chunks, the first
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
-}
-
-/// Arguments of merge-chunks.
-#[derive(Args, Debug)]
-pub struct MergeChunksArgs {
-    /// The file's path in the torrent [default: every file]
-    pub file: Option<String>,
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-}
-
-/// Arguments of auto-download.
-#[derive(Args, Debug)]
-pub struct AutoDownloadArgs {
-    /// The torrent.
-    #[command(flatten)]
-    pub target: Target,
-    /// Do not wait for chunks that nobody has: merge the complete files and fail
-    #[arg(long)]
-    pub available_only: bool,
+    pub once: bool,
 }
 
 /// Arguments of completions.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CompletionsArgs {
     /// The shell that reads the script
     #[arg(value_enum)]
     pub shell: CompletionShell,
+    /// A script that knows commands and options only, and never asks shoalctl
+    #[arg(long)]
+    pub r#static: bool,
+}
+
+/// Arguments of man.
+#[derive(Args, Clone, Debug)]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// A shell that completions can be made for.

@@ -4,54 +4,82 @@
 use clap::{Args, Subcommand, ValueEnum};
 use shoal::v1::EventKind;
 
-use super::{Limit, Target};
+use super::{
+    Limit, Target,
+    manner::{ListArgs, Watch},
+};
 
 /// A command about jobs.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum JobsCommand {
     /// List running jobs, then ended ones
-    List(Limit),
+    List(ListArgs),
+    /// Wait until jobs have ended
+    #[command(
+        after_help = "Exit code: 0 every job ended well, 7 one failed or was cancelled, 3 one \
+                            is not known, else as for every command."
+    )]
+    Wait(WaitArgs),
     /// End a running job; what was verified stays
     Cancel(CancelArgs),
 }
 
+/// Arguments of jobs wait.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// The jobs' ids, from jobs list
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<u64>,
+}
+
 /// Arguments of jobs cancel.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CancelArgs {
     /// The job's id, from jobs list
     pub id: u64,
 }
 
 /// A command about swarms.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum TrackerCommand {
     /// List the swarms
-    Swarms(Limit),
+    Swarms(ListArgs),
     /// Show the peers of one swarm
     Peers(SwarmArgs),
 }
 
 /// Arguments of tracker peers.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SwarmArgs {
     /// Info hash or a prefix of it [default: the only swarm]
     pub hash: Option<String>,
     /// How many.
     #[command(flatten)]
     pub limit: Limit,
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
 }
 
 /// A command about the node.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum NodeCommand {
     /// Show version, roles, addresses and totals
-    Info,
+    Info(Watch),
     /// End the node in order
-    Shutdown,
+    Shutdown(ShutdownArgs),
+}
+
+/// Arguments of node shutdown.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ShutdownArgs {
+    /// Wait until the node has gone
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of events.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct EventsArgs {
     /// Only this kind; repeatable
     #[arg(long = "kind", value_enum, value_name = "KIND", value_delimiter = ',')]

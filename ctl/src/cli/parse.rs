@@ -10,11 +10,17 @@ use bytesize::ByteSize;
 /// Longest `--timeout`, seconds: a year.
 const TIMEOUT_S_MAX: u64 = 365 * 24 * 3600;
 
+/// Shortest interval of `--watch` and of `top`.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// Chunk sizes that a node makes, bytes (powers of two).
 const CHUNK_SIZE_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=16 * 1024 * 1024;
 
 /// Longest name that `policy init` takes, bytes; a node takes 64.
 const POLICY_NAME_LEN_MAX: usize = 64;
+
+/// Longest name of a context, bytes.
+const CONTEXT_NAME_LEN_MAX: usize = 64;
 
 /// A duration: a whole number with `ms`, `s`, `m`, `h` or `d`; seconds where none is given.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -35,6 +41,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Some(0) => Err("must be longer than nothing".to_owned()),
         Some(ms) if ms <= TIMEOUT_S_MAX * 1000 => Ok(Duration::from_millis(ms)),
         _ => Err("must be at most 365d".to_owned()),
+    }
+}
+
+/// How often `--watch` looks: not more often than ten times a second.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        every if every < INTERVAL_MIN => Err("must be at least 100ms".to_owned()),
+        every => Ok(every),
     }
 }
 
@@ -83,6 +97,17 @@ pub(crate) fn policy_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The name of a context.
+pub(crate) fn context_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if text.is_empty() || text.len() > CONTEXT_NAME_LEN_MAX || !text.chars().all(plain) {
+        return Err(format!(
+            "expected 1 to {CONTEXT_NAME_LEN_MAX} letters, digits, '_', '-' and '.'"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// A tier of trackers: announce URLs with commas between them.
 pub(crate) fn tier(text: &str) -> Result<Vec<String>, String> {
     let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
@@ -112,6 +137,25 @@ mod tests {
         }
         for text in ["", "s", "0s", "-1s", "1.5s", "1w", "366d", "99999999999999999999s"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interval_spares_the_node() {
+        assert_eq!(interval("100ms"), Ok(Duration::from_millis(100)));
+        for text in ["99ms", "film", "0s"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_context_needs_no_quotes() {
+        let longest = "a".repeat(64);
+        for name in ["lab", "eu-1.prod_2", &longest] {
+            assert!(context_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a/b", "phở", &"a".repeat(65)] {
+            assert!(context_name(name).is_err(), "{name}");
         }
     }
 

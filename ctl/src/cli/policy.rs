@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Limit, Target, parse};
+use super::{
+    Target,
+    manner::{ListArgs, Watch},
+    parse,
+};
 
 /// A command about policies.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Write a policy to start from, its test, and what an editor wants; needs no node
     #[command(
@@ -32,7 +36,7 @@ pub enum PolicyCommand {
     )]
     Set(SetArgs),
     /// Show the policy in force: counters, times, last error, log, and its shadow
-    Status(Scope),
+    Status(StatusArgs),
     /// Show how one chunk would be decided now: every candidate, and who is none and why
     #[command(after_help = "Marks: * the chosen peer, d whom the default policy would choose. \
                       UPLOADED with ~ is an estimate, the peer reports none. FAILS counts failed \
@@ -68,7 +72,7 @@ pub enum PolicyCommand {
     /// Measure what a decision costs, with 8, 50 and 200 candidates
     Bench(BenchArgs),
     /// List the policies there are
-    List(Limit),
+    List(ListArgs),
     /// Begin a policy anew: closes its breaker, forgets its counters, errors and state
     Reset(Scope),
 }
@@ -81,6 +85,17 @@ pub struct Scope {
     pub torrent: Option<String>,
 }
 
+/// Arguments of policy status.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// Whose.
+    #[command(flatten)]
+    pub scope: Scope,
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
 /// Parameters of a policy.
 #[derive(Args, Clone, Debug)]
 pub struct Params {
@@ -90,7 +105,7 @@ pub struct Params {
 }
 
 /// Arguments of policy init.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct InitArgs {
     /// What the policy is called
     #[arg(default_value = "my_policy", value_parser = parse::policy_name)]
@@ -101,7 +116,7 @@ pub struct InitArgs {
 }
 
 /// Arguments of policy check.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     /// A Lua file on this side
     #[arg(value_name = "FILE.lua")]
@@ -112,7 +127,7 @@ pub struct CheckArgs {
 }
 
 /// Arguments of policy set.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SetArgs {
     /// A file on this side, or the name of a policy on the node
     #[arg(value_name = "NAME|FILE.lua", required_unless_present = "none")]
@@ -135,17 +150,20 @@ pub struct SetArgs {
 }
 
 /// Arguments of policy explain.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
     /// The chunk: its name, file1.webm.part3, or @INDEX [default: the next to be fetched]
     pub chunk: Option<String>,
     /// The torrent.
     #[command(flatten)]
     pub target: Target,
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
 }
 
 /// Arguments of policy trace.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
     /// Only of this torrent: name, info hash or a prefix of that [default: of all]
     #[arg(long, value_name = "NAME|HASH|PREFIX")]
@@ -156,7 +174,7 @@ pub struct TraceArgs {
 }
 
 /// Arguments of policy test.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct TestArgs {
     /// Test files on this side, or folders of them
     #[arg(value_name = "FILE|DIR", required = true)]
@@ -173,7 +191,7 @@ pub struct TestArgs {
 }
 
 /// Arguments of policy bench.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
     /// A file on this side, or the name of a policy on the node
     #[arg(value_name = "NAME|FILE.lua")]
@@ -184,7 +202,7 @@ pub struct BenchArgs {
 }
 
 /// Arguments of policy sim.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SimArgs {
     /// A shipped plan, or a plan on this side: it ends in .toml or has a /
     #[arg(value_name = "PLAN", default_value = "flash_crowd")]

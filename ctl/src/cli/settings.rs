@@ -7,8 +7,10 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use shoal::v1::Settings;
 
+use super::manner::Watch;
+
 /// A command about settings.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum SettingsCommand {
     /// Show what can be changed while the node runs
     Show(ShowArgs),
@@ -24,15 +26,18 @@ torrent are kept with it.")]
 }
 
 /// Arguments of settings show.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
     /// The limits of this torrent: its name, info hash or a prefix of that
     #[arg(long, value_name = "NAME|HASH|PREFIX")]
     pub torrent: Option<String>,
 }
 
 /// Arguments of settings set.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SetArgs {
     /// What to change, and to what, as upload-limit=20MB
     #[arg(required = true, value_name = "KEY=VALUE")]

@@ -5,21 +5,21 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use shoal::v1::TokenScope;
 
-use super::{Limit, parse};
+use super::{manner::ListArgs, parse};
 
 /// A command about tokens.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum TokenCommand {
     /// Make a token; its secret is printed once, and is nowhere else
     Create(CreateArgs),
     /// List tokens, without their secrets
-    List(Limit),
+    List(ListArgs),
     /// Revoke a token: it is refused from then on, and streams opened with it end
     Revoke(RevokeArgs),
 }
 
 /// Arguments of token create.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
     /// How it is called: 1-64 letters, digits, '.', '_' and '-'
     pub name: String,
@@ -41,7 +41,7 @@ pub struct CreateArgs {
 }
 
 /// Arguments of token revoke.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct RevokeArgs {
     /// The token's id or name, from token list
     #[arg(value_name = "ID|NAME")]

@@ -4,23 +4,27 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Limit, parse};
+use super::{
+    Limit,
+    manner::{ListArgs, Wait, Watch},
+    parse,
+};
 
 /// A command about torrents.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum TorrentCommand {
     /// Make a torrent of a file or folder on the node, and seed it
     Create(CreateArgs),
     /// Add a torrent from a metainfo file on this side, or from a magnet link
     Add(AddArgs),
     /// List the torrents
-    List(Limit),
+    List(ListArgs),
     /// Show one torrent with its files and trackers
     Show(ShowArgs),
     /// Say which files are wanted, also while it downloads
     Select(SelectArgs),
     /// Hash what is on disk again
-    Verify(Selector),
+    Verify(VerifyArgs),
     /// Stop its transfers
     Pause(Selector),
     /// Take a paused or failed torrent up again
@@ -60,7 +64,7 @@ pub enum Pad {
 }
 
 /// Arguments of torrent create.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
     /// File or folder on the node; absolute, unless the endpoint is a Unix socket
     pub path: PathBuf,
@@ -95,6 +99,9 @@ pub struct CreateArgs {
     /// Only make the metainfo: do not add the torrent to the node
     #[arg(long)]
     pub no_seed: bool,
+    /// Whether it is waited for.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// A tier of trackers.
@@ -106,7 +113,7 @@ fn tier(text: &str) -> Result<Tier, String> {
 }
 
 /// Arguments of torrent add.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct AddArgs {
     /// Metainfo file on this side, or a magnet link in quotes
     #[arg(value_name = "FILE.torrent|MAGNET")]
@@ -114,9 +121,9 @@ pub struct AddArgs {
     /// A peer's address, to be known at once; repeatable
     #[arg(long = "peer", value_name = "IP:PORT", value_parser = parse::peer)]
     pub peers: Vec<SocketAddr>,
-    /// Do not wait until the metadata of a magnet link is here
-    #[arg(long)]
-    pub no_wait: bool,
+    /// Whether the metadata of a magnet link is waited for.
+    #[command(flatten)]
+    pub wait: Wait,
     /// Data on the node to seed; absolute, unless the endpoint is a Unix socket
     #[arg(long, value_name = "DATA")]
     pub seed: Option<PathBuf>,
@@ -126,7 +133,7 @@ pub struct AddArgs {
 }
 
 /// Arguments of torrent select.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["files", "all"])))]
 pub struct SelectArgs {
     /// The torrent.
@@ -140,8 +147,19 @@ pub struct SelectArgs {
     pub all: bool,
 }
 
+/// Arguments of torrent verify.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// The torrent.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Whether it is waited for.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 /// Arguments of torrent show.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// The torrent.
     #[command(flatten)]
@@ -149,10 +167,13 @@ pub struct ShowArgs {
     /// How many files.
     #[command(flatten)]
     pub limit: Limit,
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
 }
 
 /// Arguments of torrent remove.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["name", "torrent"])))]
 pub struct RemoveArgs {
     /// The torrent: its name, info hash or a prefix of that

@@ -1,20 +1,14 @@
 //! `shoalctl torrent create`, and paths that mean something on the node. Never here: hashing.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use shoal::v1;
 
-use super::transfer::{job_goes_on, no_result};
+use super::transfer::{begun, job_goes_on, no_result};
 use crate::{
-    cli::{
-        Format,
-        torrent::{CreateArgs, Pad},
-    },
+    cli::torrent::{CreateArgs, Pad},
     failure::Failure,
+    files::{There, write_whole},
     grid::block,
     human,
     progress::Bar,
@@ -22,7 +16,10 @@ use crate::{
 };
 
 pub(super) async fn create(s: &mut Session<'_>, args: &CreateArgs) -> Result<(), Failure> {
-    if args.no_seed && args.output.is_none() && s.format == Format::Table {
+    if args.wait.no_wait && (args.output.is_some() || args.no_seed) {
+        return Err(Failure::usage("--no-wait does not wait for the metainfo that is asked for"));
+    }
+    if args.no_seed && args.output.is_none() && s.format.is_table() {
         return Err(Failure::usage("--no-seed makes only a metainfo file: --output says where"));
     }
     if let Some(output) = args.output.as_deref().filter(|output| !args.force && output.exists()) {
@@ -36,21 +33,22 @@ pub(super) async fn create(s: &mut Session<'_>, args: &CreateArgs) -> Result<(),
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
         s.step(&message)?;
+        if args.wait.no_wait {
+            return begun(s, &message, None);
+        }
         bar.update(message.progress.as_ref(), "");
         last = Some(message);
     }
     drop(bar);
     let Some(made) = last.filter(|last| !last.metainfo.is_empty()) else { return Err(no_result()) };
     if let Some(output) = &args.output {
-        save(output, &made.metainfo, args.force)?;
+        let there = if args.force { There::Replaced } else { There::Stays };
+        write_whole(output, &made.metainfo, there)?;
     }
     for entry in &made.skipped {
         s.say(&format!("left out, neither file nor folder: {entry}"));
     }
-    match s.format {
-        Format::Table => s.write(&summary(&made, args.output.as_deref())),
-        Format::Json => Ok(()),
-    }
+    s.finish(&made, |made, _| summary(made, args.output.as_deref()))
 }
 
 fn request(args: &CreateArgs, path: String) -> v1::CreateTorrentRequest {
@@ -111,39 +109,4 @@ pub(super) fn node_path(s: &Session<'_>, argument: &str, path: &Path) -> Result<
     absolute.into_os_string().into_string().map_err(|path| {
         Failure::usage(format!("{argument} '{}' is not UTF-8", PathBuf::from(path).display()))
     })
-}
-
-/// Writes a file whole or not at all.
-fn save(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
-    let failed = |e: &std::io::Error| Failure::file(path, e);
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let written =
-        fs::File::create_new(&partial)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            // A link refuses a name that exists; a rename replaces it.
-            .and_then(|()| {
-                if replace { fs::rename(&partial, path) } else { fs::hard_link(&partial, path) }
-            });
-    // After a rename there is nothing left to remove.
-    let _ = fs::remove_file(&partial);
-    written.map_err(|e| failed(&e))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_only_when_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.torrent");
-        save(&path, b"one", false).unwrap();
-        assert!(save(&path, b"two", false).is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"one");
-        save(&path, b"three", true).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"three");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a partial file was left");
-    }
 }

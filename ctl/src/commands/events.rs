@@ -2,13 +2,7 @@
 
 use shoal::v1::{self, watch_events_response::Item};
 
-use crate::{
-    clean::clean,
-    cli::{Format, node::EventsArgs},
-    failure::Failure,
-    human,
-    session::Session,
-};
+use crate::{clean::clean, cli::node::EventsArgs, failure::Failure, human, session::Session};
 
 pub(super) async fn follow(s: &mut Session<'_>, args: &EventsArgs) -> Result<(), Failure> {
     let kinds = args.kinds.iter().map(|&kind| v1::EventKind::from(kind).into()).collect();
@@ -37,7 +31,7 @@ pub(super) async fn follow(s: &mut Session<'_>, args: &EventsArgs) -> Result<(),
 }
 
 fn show(s: &mut Session<'_>, message: &v1::WatchEventsResponse) -> Result<(), Failure> {
-    if s.format == Format::Json {
+    if !s.format.is_table() {
         return s.step(message);
     }
     match &message.item {

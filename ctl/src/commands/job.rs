@@ -36,7 +36,7 @@ pub(super) async fn cancel(s: &mut Session<'_>, args: &CancelArgs) -> Result<(),
     })
 }
 
-fn table(jobs: &[v1::Job]) -> Grid {
+pub(super) fn table(jobs: &[v1::Job]) -> Grid {
     let mut grid = Grid::new([
         Column::Right("JOB"),
         Column::Left("KIND"),
@@ -67,7 +67,7 @@ fn table(jobs: &[v1::Job]) -> Grid {
 }
 
 /// The short name of a job's state.
-fn state(job: &v1::Job) -> String {
+pub(super) fn state(job: &v1::Job) -> String {
     human::word(job.state().as_str_name(), "JOB_STATE_")
 }
 

@@ -6,9 +6,9 @@ use shoal::v1;
 use super::peers_page_max;
 use crate::{
     clean::clean,
-    cli::{PeerSetArgs, SeeChunkStatusArgs, SeeConnectedArgs, SeeThisPeerInfoArgs},
+    cli::peer::{PeerSetArgs, SeeChunkStatusArgs, SeeConnectedArgs, SeeThisPeerInfoArgs},
     failure::Failure,
-    grid::{Column, Grid, block},
+    grid::{Column, Grid, block_within, shorten_head},
     human,
     pages::{PAGE_SIZE_MAX, gather},
     session::Session,
@@ -16,6 +16,12 @@ use crate::{
 
 /// Chunks shown of a peer's chunk status in a table.
 const BITS_SHOWN: u32 = 24;
+
+/// Columns of all but the name in a line of the chunk status, with the longest state.
+const CHUNK_REST: usize = 41;
+
+/// Fewest columns of a name in such a line.
+const NAME_MIN: usize = 16;
 
 /// Columns of a client's name in a table.
 const CLIENT_WIDTH: usize = 18;
@@ -67,7 +73,7 @@ fn peer_set(set: Option<&v1::PeerSet>, with_bitfields: bool, width: Option<usize
     };
     let mut text = peer_table(set, with_bitfields).render(width);
     text.push_str(&format!(
-        "{}, {}, {} in all; from {} {} ago\n",
+        "{}, {}, {} in all\nfrom {} {} ago\n",
         human::count(u64::from(set.seeders), "seeder"),
         human::count(u64::from(set.leechers), "leecher"),
         human::count(u64::from(set.total_peers), "peer"),
@@ -135,12 +141,12 @@ pub(super) async fn see_this_peer_info(
     let torrent = s.select(args.target.torrent.as_deref());
     let request = s.request(v1::SeeThisPeerInfoRequest { torrent, names_max: args.names });
     let reply = s.unary(s.peer().see_this_peer_info(request)).await?;
-    s.reply(&reply, |reply, _| this_peer(reply))
+    s.reply(&reply, this_peer)
 }
 
-fn this_peer(reply: &v1::SeeThisPeerInfoResponse) -> String {
+fn this_peer(reply: &v1::SeeThisPeerInfoResponse, width: Option<usize>) -> String {
     let own = reply.self_.as_ref();
-    block([
+    let lines = [
         ("ip", own.map_or_else(|| "-".to_owned(), |own| own.ip.clone())),
         ("port", own.map_or_else(|| "-".to_owned(), |own| own.port.to_string())),
         ("peer id", reply.peer_id.clone()),
@@ -153,7 +159,8 @@ fn this_peer(reply: &v1::SeeThisPeerInfoResponse) -> String {
         ("downloaded", human::bytes(reply.downloaded_bytes)),
         ("uploaded", human::bytes(reply.uploaded_bytes)),
         ("labels", human::pairs(&reply.labels)),
-    ])
+    ];
+    block_within(width, lines)
 }
 
 /// The names, runs of them folded, and how many more there are.
@@ -236,7 +243,7 @@ fn connections(connections: &[v1::Connection]) -> Grid {
 }
 
 /// What the help of see-connected explains.
-fn flags(conn: &v1::Connection) -> String {
+pub(crate) fn flags(conn: &v1::Connection) -> String {
     let mut flags = String::from(if conn.outgoing { ">" } else { "<" });
     flags.extend(match conn.source() {
         v1::PeerSource::Unspecified | v1::PeerSource::Incoming => None,
@@ -272,7 +279,7 @@ pub(super) async fn see_chunk_status(
         node.unary(node.peer().see_chunk_status(request)).await
     })
     .await?;
-    s.reply(&reply, |reply, _| chunk_lines(&reply.chunks))?;
+    s.reply(&reply, |reply, width| chunk_lines(&reply.chunks, width))?;
     s.say(&format!(
         "{} of {} had",
         reply.chunks_have,
@@ -286,9 +293,11 @@ pub(super) async fn see_chunk_status(
 }
 
 /// A line for each name of each chunk, as the specification writes it: `file1.webm.part1: 1`, then
-/// size, connected peers that have it, and state.
-fn chunk_lines(chunks: &[v1::ChunkStatus]) -> String {
+/// size, connected peers that have it, and state. Where the width is known, a long name loses its
+/// beginning.
+fn chunk_lines(chunks: &[v1::ChunkStatus], width: Option<usize>) -> String {
     let mut text = String::new();
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(CHUNK_REST).max(NAME_MIN));
     for chunk in chunks {
         let unnamed = [format!("@{}", chunk.index)];
         let names = if chunk.names.is_empty() { &unnamed[..] } else { &chunk.names };
@@ -296,7 +305,7 @@ fn chunk_lines(chunks: &[v1::ChunkStatus]) -> String {
             let peers = if chunk.availability == 1 { "peer " } else { "peers" };
             let line = format!(
                 "{}: {}  {:>10}  {:>3} {peers}  {}",
-                clean(name),
+                shorten_head(&clean(name), room),
                 u8::from(chunk.have),
                 human::bytes(chunk.size_bytes.into()),
                 chunk.availability,
@@ -325,17 +334,24 @@ mod tests {
             availability: 2,
             state: "have".to_owned(),
         };
-        let text = chunk_lines(&[
-            chunk(&["file1.webm.part1"], 0, true),
-            chunk(&["file1.webm.part2", "tài\n.part1"], 1, false),
-            chunk(&[], 2, false),
-        ]);
+        let text = chunk_lines(
+            &[
+                chunk(&["file1.webm.part1"], 0, true),
+                chunk(&["file1.webm.part2", "tài\n.part1"], 1, false),
+                chunk(&[], 2, false),
+            ],
+            None,
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "file1.webm.part1: 1   512.0 KiB    2 peers  have");
         assert!(lines[1].starts_with("file1.webm.part2: 0  "));
         assert!(lines[2].starts_with("tài\u{fffd}.part1: 0  "));
         assert!(lines[3].starts_with("@2: 0  "));
         assert_eq!(lines.len(), 4);
+        let long = chunk(&["a film with quite a long name, in two parts.webm.part118"], 0, true);
+        let text = chunk_lines(&[long], Some(60));
+        assert!(text.starts_with("…parts.webm.part118: 1  "), "{text}");
+        assert!(text.trim_end().width() <= 60, "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use shoal::v1;
 
-use crate::{failure::Failure, grid::block, human, progress::Line, session::Session};
+use crate::{failure::Failure, grid::block_within, human, progress::Line, session::Session};
 
 /// How often the node is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -84,7 +84,7 @@ fn pieces(torrent: &v1::Torrent) -> String {
 }
 
 /// Everything about a torrent of which a magnet link is all that is known.
-pub(super) fn describe(torrent: &v1::Torrent) -> String {
+pub(super) fn describe(torrent: &v1::Torrent, width: Option<usize>) -> String {
     let seeks = torrent.state() == v1::TorrentState::Metadata;
     let (state, tracker) = match (seeks, torrent.tracker_connected) {
         (false, _) => (format!("error: {}", torrent.error), "not connected".to_owned()),
@@ -94,7 +94,7 @@ pub(super) fn describe(torrent: &v1::Torrent) -> String {
         }
         (true, false) => ("metadata".to_owned(), format!("not connected: {}", torrent.error)),
     };
-    block([
+    let lines = [
         ("name", torrent.name.clone()),
         ("info hash", torrent.info_hash.clone()),
         ("state", state),
@@ -102,7 +102,8 @@ pub(super) fn describe(torrent: &v1::Torrent) -> String {
         ("size", "–".to_owned()),
         ("peers", torrent.peers.to_string()),
         ("tracker", tracker),
-    ])
+    ];
+    block_within(width, lines)
 }
 
 #[cfg(test)]

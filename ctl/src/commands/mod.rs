@@ -2,22 +2,31 @@
 
 use crate::{
     cli::{
-        Command, PeerSetArgs,
+        Command,
         node::{JobsCommand, NodeCommand, TrackerCommand},
+        peer::PeerSetArgs,
         torrent::TorrentCommand,
     },
     failure::Failure,
     session::Session,
+    top,
 };
 
+mod await_job;
+mod call;
+mod completions;
+mod context;
 mod create;
+pub(crate) mod describe;
 mod events;
 mod job;
-mod look;
+pub(crate) mod local;
+pub(crate) mod look;
 mod magnet;
+mod man;
 mod node;
 mod peer;
-pub(crate) mod policy;
+mod policy;
 mod select;
 mod settings;
 mod token;
@@ -34,32 +43,35 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::DisconnectTracker(target) => peer::disconnect_tracker(s, &target).await,
         Command::QuitTorrent(target) => peer::quit_torrent(s, &target).await,
         Command::ConnectPeer(args) => peer::connect_peer(s, &args).await,
-        Command::Ping(args) => peer::ping(s, &args).await,
+        Command::Ping(args) => peer::ping(s, &args.peer).await,
         Command::RequestDownload(args) => Box::pin(transfer::request_download(s, &args)).await,
         Command::DisconnectPeer(args) => peer::disconnect_peer(s, &args).await,
-        Command::CheckTrackerConnected(target) => peer::check_tracker(s, &target).await,
-        Command::CheckTargetPeerConnected(args) => peer::check_peer(s, &args).await,
+        Command::CheckTrackerConnected(args) => peer::check_tracker(s, &args.target).await,
+        Command::CheckTargetPeerConnected(args) => peer::check_peer(s, &args.peer).await,
         Command::SeeThisPeerInfo(args) => look::see_this_peer_info(s, &args).await,
-        Command::SeePeerSet(args) => look::see_peer_set(s, &args).await,
+        Command::SeePeerSet(args) => look::see_peer_set(s, &args.set).await,
         Command::SeeConnected(args) => look::see_connected(s, &args).await,
         Command::SeeChunkStatus(args) => look::see_chunk_status(s, &args).await,
         Command::MergeChunks(args) => transfer::merge_chunks(s, &args).await,
         Command::AutoDownload(args) => Box::pin(transfer::auto_download(s, &args)).await,
         Command::Torrent(command) => Box::pin(carry_out_torrent(s, command)).await,
-        Command::Jobs(JobsCommand::List(limit)) => job::list(s, limit).await,
+        Command::Jobs(JobsCommand::List(args)) => job::list(s, args.limit).await,
+        Command::Jobs(JobsCommand::Wait(args)) => Box::pin(await_job::wait(s, &args)).await,
         Command::Jobs(JobsCommand::Cancel(args)) => job::cancel(s, &args).await,
-        Command::Tracker(TrackerCommand::Swarms(limit)) => tracker::swarms(s, limit).await,
+        Command::Tracker(TrackerCommand::Swarms(args)) => tracker::swarms(s, args.limit).await,
         Command::Tracker(TrackerCommand::Peers(args)) => tracker::peers(s, &args).await,
-        Command::Node(NodeCommand::Info) => node::info(s).await,
-        Command::Node(NodeCommand::Shutdown) => node::shutdown(s).await,
+        Command::Node(NodeCommand::Info(_)) => node::info(s).await,
+        Command::Node(NodeCommand::Shutdown(args)) => node::shutdown(s, args).await,
         Command::Settings(command) => settings::carry_out(s, command).await,
         Command::Token(command) => token::carry_out(s, command).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
+        Command::Call(args) => Box::pin(call::call(s, &args)).await,
+        Command::Describe(args) => Box::pin(describe::describe(s, &args)).await,
         Command::Events(args) => Box::pin(events::follow(s, &args)).await,
+        Command::Top(args) => Box::pin(top::top(s, &args)).await,
         Command::Shell(_) => Err(Failure::usage("a shell cannot be started inside a shell")),
-        Command::Completions(_) => {
-            Err(Failure::usage("completions are printed outside the shell: shoalctl completions"))
-        }
+        // `local` has carried these out.
+        Command::Completions(_) | Command::Man(_) | Command::Context(_) => Ok(()),
     }
 }
 
@@ -67,10 +79,10 @@ async fn carry_out_torrent(s: &mut Session<'_>, command: TorrentCommand) -> Resu
     match command {
         TorrentCommand::Create(args) => create::create(s, &args).await,
         TorrentCommand::Add(args) => torrent::add(s, &args).await,
-        TorrentCommand::List(limit) => torrent::list(s, limit).await,
+        TorrentCommand::List(args) => torrent::list(s, args.limit).await,
         TorrentCommand::Show(args) => torrent::show(s, &args).await,
         TorrentCommand::Select(args) => select::select(s, &args).await,
-        TorrentCommand::Verify(selector) => torrent::verify(s, &selector).await,
+        TorrentCommand::Verify(args) => torrent::verify(s, &args).await,
         TorrentCommand::Pause(selector) => torrent::pause(s, &selector).await,
         TorrentCommand::Resume(selector) => torrent::resume(s, &selector).await,
         TorrentCommand::Remove(args) => torrent::remove(s, &args).await,

@@ -1,19 +1,32 @@
 //! `shoalctl node`. Never here: its torrents.
 
+use std::time::Duration;
+
 use shoal::v1;
 
-use crate::{failure::Failure, grid::block, human, session::Session};
+use crate::{
+    cli::node::ShutdownArgs, failure::Failure, grid::block_within, human, session::Session,
+};
+
+/// How often a node that ends is asked whether it is still there.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn info(s: &mut Session<'_>) -> Result<(), Failure> {
     let request = s.request(v1::GetInfoRequest {});
     let reply = s.unary(s.node().get_info(request)).await?;
-    s.reply(&reply, |reply, _| describe(reply))
+    s.reply(&reply, describe)
 }
 
-pub(super) async fn shutdown(s: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) async fn shutdown(s: &mut Session<'_>, args: ShutdownArgs) -> Result<(), Failure> {
     let request = s.request(v1::ShutdownRequest {});
     let reply = s.unary(s.node().shutdown(request)).await?;
-    s.sentence(&reply, "the node ends")
+    if !args.wait {
+        return s.sentence(&reply, "the node ends");
+    }
+    while s.unary(s.node().get_info(s.request(v1::GetInfoRequest {}))).await.is_ok() {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    s.sentence(&reply, "the node answers no more")
 }
 
 /// Of a node that can look for peers.
@@ -26,11 +39,11 @@ fn on_or_off(info: &v1::GetInfoResponse) -> String {
     .to_owned()
 }
 
-fn describe(info: &v1::GetInfoResponse) -> String {
+fn describe(info: &v1::GetInfoResponse, width: Option<usize>) -> String {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let roles: Vec<String> =
         info.roles().map(|role| human::word(role.as_str_name(), "ROLE_")).collect();
-    block([
+    let lines = [
         ("version", info.version.clone()),
         ("roles", or_dash(&roles.join(" "))),
         ("peer id", or_dash(&info.peer_id)),
@@ -59,5 +72,6 @@ fn describe(info: &v1::GetInfoResponse) -> String {
         ("labels", human::pairs(&info.labels)),
         ("pid", info.pid.to_string()),
         ("epoch", or_dash(&info.epoch)),
-    ])
+    ];
+    block_within(width, lines)
 }

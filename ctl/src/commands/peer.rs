@@ -4,7 +4,7 @@
 use shoal::v1;
 
 use crate::{
-    cli::{PeerArgs, Target},
+    cli::{Target, peer::PeerArgs},
     failure::Failure,
     grid::block,
     human,

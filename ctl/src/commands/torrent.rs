@@ -1,23 +1,23 @@
 //! `shoalctl torrent`, creation apart. Never here: chunks.
 
-use std::{fs::File, io::Read as _, path::Path};
-
 use shoal::v1;
 
 use super::{
     create::node_path,
     look::tell_of_more,
     magnet, select,
-    transfer::{job_goes_on, no_result},
+    transfer::{begun, job_goes_on, no_result},
 };
 use crate::{
     clean::clean,
     cli::{
-        Format, Limit,
-        torrent::{AddArgs, RemoveArgs, Selector, ShowArgs},
+        Limit,
+        torrent::{AddArgs, RemoveArgs, Selector, ShowArgs, VerifyArgs},
     },
+    confirm::confirm,
     failure::Failure,
-    grid::{Column, Grid, block},
+    files::read_bounded,
+    grid::{Column, Grid, block_within},
     human,
     pages::{PAGE_SIZE_MAX, gather},
     progress::Bar,
@@ -65,28 +65,12 @@ pub(super) async fn add(s: &mut Session<'_>, args: &AddArgs) -> Result<(), Failu
         s.say(&format!("it was there already; {changed}{files}"));
     }
     if let Some(torrent) = reply.torrent.take() {
-        reply.torrent = Some(match args.no_wait {
+        reply.torrent = Some(match args.wait.no_wait {
             false => magnet::follow(s, torrent).await?,
             true => torrent,
         });
     }
-    s.reply(&reply, |reply, _| describe(reply.torrent.as_ref()))
-}
-
-/// A whole local file of at most `len_max` bytes.
-pub(super) fn read_bounded(path: &Path, len_max: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |e: &std::io::Error| Failure::file(path, e);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| failed(&e))?;
-    file.take(len_max + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
-    if bytes.len() as u64 > len_max {
-        return Err(Failure::invalid(format!(
-            "{} is longer than {}",
-            path.display(),
-            human::bytes(len_max)
-        )));
-    }
-    Ok(bytes)
+    s.reply(&reply, |reply, width| describe(reply.torrent.as_ref(), width))
 }
 
 pub(super) async fn list(s: &mut Session<'_>, limit: Limit) -> Result<(), Failure> {
@@ -140,10 +124,10 @@ fn known(torrent: &v1::Torrent, text: impl FnOnce() -> String) -> String {
 }
 
 /// Everything about a torrent.
-fn describe(torrent: Option<&v1::Torrent>) -> String {
+fn describe(torrent: Option<&v1::Torrent>, width: Option<usize>) -> String {
     let Some(t) = torrent else { return String::new() };
     if magnet::is_all(t) {
-        return magnet::describe(t);
+        return magnet::describe(t, width);
     }
     let state = if t.error.is_empty() { state(t) } else { format!("{}: {}", state(t), t.error) };
     let chunk_size = human::bytes(t.chunk_size_bytes.into());
@@ -182,7 +166,7 @@ fn describe(torrent: Option<&v1::Torrent>) -> String {
         ("private", if t.private { "yes" } else { "no" }.to_owned()),
         ("location", t.location.clone()),
     ];
-    block(head.into_iter().chain(wanted).chain(rest))
+    block_within(width, head.into_iter().chain(wanted).chain(rest))
 }
 
 pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Failure> {
@@ -199,13 +183,12 @@ pub(super) async fn show(s: &mut Session<'_>, args: &ShowArgs) -> Result<(), Fai
 }
 
 fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
-    let mut text = describe(reply.torrent.as_ref());
+    let mut text = describe(reply.torrent.as_ref(), width);
     let is_magnet = reply.torrent.as_ref().is_some_and(magnet::is_all);
     if !is_magnet {
-        text.push_str(&block([
-            ("comment", reply.comment.clone()),
-            ("created by", reply.created_by.clone()),
-        ]));
+        let lines = [("comment", &reply.comment), ("created by", &reply.created_by)];
+        let said = lines.into_iter().filter(|(_, text)| !text.is_empty());
+        text.push_str(&block_within(width, said.map(|(key, text)| (key, text.clone()))));
     }
     for (index, tier) in reply.trackers.iter().enumerate() {
         text.push_str(&format!("tracker tier {}: {}\n", index + 1, clean(&tier.urls.join(" "))));
@@ -217,7 +200,7 @@ fn details(reply: &v1::GetTorrentResponse, width: Option<usize>) -> String {
         return text;
     }
     let mut grid = Grid::new([
-        Column::Elastic("FILE"),
+        Column::Tail("FILE"),
         Column::Right("SIZE"),
         Column::Right("CHUNKS"),
         Column::Left("WANTED"),
@@ -251,8 +234,8 @@ fn standing(seed: &v1::WebSeed) -> String {
     if seed.error.is_empty() { state } else { format!("{state}: {}", clean(&seed.error)) }
 }
 
-pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(), Failure> {
-    let torrent = s.select(selector.selected());
+pub(super) async fn verify(s: &mut Session<'_>, args: &VerifyArgs) -> Result<(), Failure> {
+    let torrent = s.select(args.selector.selected());
     let request = s.long_request(v1::VerifyTorrentRequest { torrent });
     s.interrupt_note = Some(job_goes_on(None));
     let mut stream = s.streaming(s.torrents().verify_torrent(request)).await?;
@@ -260,17 +243,17 @@ pub(super) async fn verify(s: &mut Session<'_>, selector: &Selector) -> Result<(
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
         s.step(&message)?;
+        if args.wait.no_wait {
+            return begun(s, &message, None);
+        }
         bar.update(message.progress.as_ref(), "");
         last = Some(message);
     }
     drop(bar);
-    let Some((torrent, bad)) = last.and_then(|last| Some((last.torrent?, last.bad_chunks))) else {
-        return Err(no_result());
-    };
-    match s.format {
-        Format::Table => s.write(&verified(&torrent, bad)),
-        Format::Json => Ok(()),
-    }
+    let Some(last) = last.filter(|last| last.torrent.is_some()) else { return Err(no_result()) };
+    s.finish(&last, |last, _| {
+        last.torrent.as_ref().map_or_else(String::new, |t| verified(t, last.bad_chunks))
+    })
 }
 
 fn verified(torrent: &v1::Torrent, bad_chunks: u32) -> String {
@@ -307,26 +290,13 @@ pub(super) async fn remove(s: &mut Session<'_>, args: &RemoveArgs) -> Result<(),
     if torrent.is_empty() {
         return Err(Failure::usage("removing asks for a torrent's name, info hash or prefix"));
     }
-    if !args.yes && !confirmed(s, &torrent, args.delete_data).await? {
-        return Err(Failure::usage("nothing was removed"));
-    }
     let delete_data = args.delete_data;
+    let data = if delete_data { " and delete its merged files" } else { "" };
+    let question = format!("Remove {torrent}{data}?");
+    confirm(s, args.yes, &question, "removing a torrent").await?;
     let request = s.request(v1::RemoveTorrentRequest { torrent, delete_data });
     let reply = s.unary(s.torrents().remove_torrent(request)).await?;
     s.reply(&reply, |reply, _| format!("{} removed\n", clean(&reply.name)))
-}
-
-/// Asks on a terminal. Elsewhere nobody can answer.
-async fn confirmed(s: &mut Session<'_>, torrent: &str, with_data: bool) -> Result<bool, Failure> {
-    if !s.io.terminals.stdin || !s.io.terminals.stderr {
-        return Err(Failure::usage("removing a torrent asks first: --yes answers"));
-    }
-    let what = if with_data { " and delete its merged files" } else { "" };
-    s.ask(&format!("Remove {torrent}{what}? [y/N]"));
-    let answer = s.io.read_line().await.map_err(|e| Failure::stdio(&e))?;
-    // The answer's time is not the node's.
-    s.restart_clock();
-    Ok(matches!(answer.as_deref().map(str::trim), Some("y" | "Y" | "yes" | "Yes" | "YES")))
 }
 
 #[cfg(test)]
@@ -364,7 +334,7 @@ mod tests {
                 chunk_size_bytes: 64 << 10,
                 ..v1::Torrent::default()
             };
-            let text = describe(Some(&torrent));
+            let text = describe(Some(&torrent), None);
             text.lines().find(|line| line.starts_with("chunks")).unwrap().to_owned()
         };
         assert!(chunks(0).ends_with("5 of 9, 64.0 KiB each"), "{}", chunks(0));
@@ -381,10 +351,10 @@ mod tests {
             wanted_done_bytes: 5 << 20,
             ..v1::Torrent::default()
         };
-        let text = describe(Some(&torrent(2)));
+        let text = describe(Some(&torrent(2)), None);
         assert!(text.contains("\nwanted:     2 of 5 files, 10.0 MiB\n"), "{text}");
         assert!(text.contains("\ndone:       50%\n"), "{text}");
-        assert!(!describe(Some(&torrent(5))).contains("wanted:"));
+        assert!(!describe(Some(&torrent(5)), None).contains("wanted:"));
     }
 
     #[test]
@@ -431,15 +401,5 @@ mod tests {
             assert!(line.contains(end) && !line.contains('\u{1b}'), "{line}");
         }
         assert_eq!(lines.len(), 4, "{text}");
-    }
-
-    #[test]
-    fn a_file_over_its_limit_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        std::fs::write(&path, [0; 8]).unwrap();
-        assert_eq!(read_bounded(&path, 9).unwrap().len(), 8);
-        assert_eq!(read_bounded(&path, 8).unwrap().len(), 8);
-        assert!(read_bounded(&path, 7).is_err());
     }
 }

@@ -4,11 +4,12 @@ use shoal::v1;
 
 use crate::{
     clean::clean,
-    cli::{AutoDownloadArgs, MergeChunksArgs, RequestDownloadArgs},
+    cli::peer::{AutoDownloadArgs, MergeChunksArgs, RequestDownloadArgs},
     failure::Failure,
     grid::{Column, Grid},
     human,
     progress::Bar,
+    render::Reply,
     session::Session,
 };
 
@@ -27,25 +28,30 @@ pub(super) async fn request_download(
     let mut last = None;
     while let Some(message) = s.next(&mut stream).await? {
         s.step(&message)?;
+        if args.wait.no_wait {
+            return begun(s, &message, None);
+        }
         bar.update(message.progress.as_ref(), "");
         last = Some(message);
     }
     drop(bar);
     match last {
-        Some(last) if last.verified || last.already => finish(s, || received(&last)),
+        Some(last) if last.verified || last.already => s.finish(&last, |last, _| received(last)),
         _ => Err(no_result()),
     }
 }
 
-/// A stream shows its result in a table only: as JSON its last line has been written.
-fn finish(s: &mut Session<'_>, text: impl FnOnce() -> String) -> Result<(), Failure> {
-    match s.format {
-        crate::cli::Format::Table => {
-            let text = text();
-            s.write(&text)
-        }
-        crate::cli::Format::Json => Ok(()),
-    }
+/// What is shown where nobody waits: the work is begun, and is the node's.
+pub(super) fn begun<R: Reply>(
+    s: &mut Session<'_>,
+    first: &R,
+    job: Option<u64>,
+) -> Result<(), Failure> {
+    let text = job.map_or_else(
+        || "begun; shoalctl jobs list shows how it goes\n".to_owned(),
+        |id| format!("job {id} has begun; shoalctl jobs wait {id} waits for it\n"),
+    );
+    s.finish(first, |_, _| text)
 }
 
 pub(super) fn no_result() -> Failure {
@@ -112,6 +118,9 @@ pub(super) async fn auto_download(
             s.interrupt_note = Some(job_goes_on(Some(message.job_id)));
         }
         s.step(&message)?;
+        if args.wait.no_wait {
+            return begun(s, &message, Some(message.job_id));
+        }
         bar.update(message.progress.as_ref(), &waiting(&message.waiting_for));
         joined |= message.joined;
         last = Some(message);
@@ -121,8 +130,7 @@ pub(super) async fn auto_download(
     if joined {
         s.say(&format!("joined job {}, which was at work", last.job_id));
     }
-    let width = s.width();
-    finish(s, || summary(&last, width))
+    s.finish(&last, summary)
 }
 
 /// `waiting for a.part1 and 4 more`; empty where nothing is waited for.

@@ -1,25 +1,20 @@
 //! `shoalctl shell`: commands from a prompt or from standard input, in the specification's spelling
 //! too. Never here: what a command does.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
 
-use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 use shoal::v1;
 
 use crate::{
-    clean::clean,
-    cli::{Cli, Command, Format},
-    exit::Exit,
-    explain,
-    failure::Failure,
-    one,
-    session::Session,
-    tell,
+    clean::clean, commands, exit::Exit, explain, failure::Failure, invocation::Invocation, one,
+    session::Session, tell,
 };
 
+mod complete;
 mod line;
 mod terminal;
 
+use complete::Candidates;
 use line::Line;
 use terminal::{Entered, Terminal};
 
@@ -44,7 +39,12 @@ pub(crate) async fn serve(
 
 /// Commands from a person.
 async fn converse(session: &mut Session<'_>, timeout: Option<Duration>) -> Result<Exit, Failure> {
-    let mut terminal = Terminal::open(crate::state_dir()).map_err(|e| Failure::stdio(&e))?;
+    let candidates = Candidates {
+        connection: session.connection(),
+        places: session.io.places.clone(),
+        torrent: session.torrent.clone(),
+    };
+    let mut terminal = Terminal::open(candidates).map_err(|e| Failure::stdio(&e))?;
     let mut shown = PROMPT_DEFAULT.to_owned();
     loop {
         if let Some(fresh) = Box::pin(prompt(session)).await {
@@ -103,52 +103,43 @@ async fn entered(
             return Ok(Flow::Next(tell(&Failure::usage(message), base, session.io)));
         }
     };
-    let wish = match Wish::parse(words) {
-        Ok(wish) => wish,
+    let words = std::iter::once("shoalctl".to_owned()).chain(words).map(OsString::from);
+    let invocation = match Invocation::read(words) {
+        Ok(invocation) => invocation,
         Err(error) => return Ok(Flow::Next(explain(&error, base, session.io))),
     };
-    let format = wish.format.unwrap_or(base);
-    session.begin(format, wish.timeout.or(timeout));
-    let done = if wish.elsewhere {
-        Err(Failure::usage(
-            "a shell stays with its node: it is named, with token and certificates, where the shell starts",
-        ))
-    } else {
-        one(session, wish.command).await
+    // What stands in the environment held when the shell began, and does not overrule its own options.
+    let wanted = invocation.global.format.filter(|_| invocation.typed("format")).unwrap_or(base);
+    let limit = invocation.global.timeout.filter(|_| invocation.typed("timeout")).or(timeout);
+    let done = match invocation.format(wanted) {
+        Ok(format) => {
+            session.begin(format, invocation.knows(), limit);
+            carried_out(session, invocation).await
+        }
+        Err(failure) => Err(failure),
     };
     session.format = base;
     match done {
         Ok(()) => Ok(Flow::Next(Exit::Ok)),
         Err(Failure::Closed) => Err(Failure::Closed),
-        Err(failure) => Ok(Flow::Next(tell(&failure, format, session.io))),
+        Err(failure) => Ok(Flow::Next(tell(&failure, wanted, session.io))),
     }
 }
 
-/// A command of a line, with what the line itself says of format and time. What stands in the
-/// environment held when the shell began, and does not overrule its own options.
-struct Wish {
-    command: Command,
-    format: Option<Format>,
-    timeout: Option<Duration>,
-    /// The line names another node.
-    elsewhere: bool,
-}
-
-impl Wish {
-    fn parse(words: Vec<String>) -> Result<Self, clap::Error> {
-        let words = std::iter::once("shoalctl".to_owned()).chain(words);
-        let matches = Cli::command().try_get_matches_from(words)?;
-        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let (format, timeout) = (typed("format"), typed("timeout"));
-        let elsewhere = ["endpoint", "token_file", "ca", "cert", "key"].into_iter().any(typed);
-        let cli = Cli::from_arg_matches(&matches)?;
-        Ok(Self {
-            command: cli.command,
-            format: cli.global.format.filter(|_| format),
-            timeout: cli.global.timeout.filter(|_| timeout),
-            elsewhere,
-        })
+async fn carried_out(session: &mut Session<'_>, invocation: Invocation) -> Result<(), Failure> {
+    if let Some(done) = commands::local::carry_out(session.io, session.format, &invocation.command)
+    {
+        return done;
     }
+    if ["endpoint", "context", "token_file", "ca", "cert", "key"]
+        .into_iter()
+        .any(|option| invocation.typed(option))
+    {
+        return Err(Failure::usage(
+            "a shell stays with its node: it is named, with token and certificates, where the shell starts",
+        ));
+    }
+    one(session, invocation).await
 }
 
 /// The prompt: where this peer listens, `[192.168.1.181,7000] `; `None` where nothing tells.
@@ -167,24 +158,4 @@ async fn prompt(session: &Session<'_>) -> Option<String> {
     let info = tokio::time::timeout(PROMPT_TIMEOUT, info).await.ok()?.ok()?.into_inner();
     let own: SocketAddr = info.peer_address.parse().ok()?;
     Some(format!("[{},{}] ", own.ip(), own.port()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_says_its_own_format_and_time() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let plain = Wish::parse(words("ping 10.0.0.2 7000")).ok().unwrap();
-        assert!(plain.format.is_none() && plain.timeout.is_none() && !plain.elsewhere);
-        let own = Wish::parse(words("node info -o json --timeout 2s")).ok().unwrap();
-        assert_eq!(own.format, Some(Format::Json));
-        assert_eq!(own.timeout, Some(Duration::from_secs(2)));
-        for other in ["--endpoint unix:///x", "--token-file f", "--ca f", "--cert f", "--key f"] {
-            let line = format!("node info {other}");
-            assert!(Wish::parse(words(&line)).ok().unwrap().elsewhere, "{other}");
-        }
-        assert!(Wish::parse(words("png")).is_err());
-    }
 }

@@ -2,19 +2,22 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
 
-use clap::CommandFactory as _;
 use rustyline::{
-    Config, Context, Editor, Helper, completion::Completer, error::ReadlineError,
-    highlight::Highlighter, hint::Hinter, history::FileHistory, validate::Validator,
+    CompletionType, Config, Context, Editor, Helper,
+    completion::{Completer, Pair},
+    error::ReadlineError,
+    highlight::Highlighter,
+    hint::Hinter,
+    history::FileHistory,
+    validate::Validator,
 };
 use tokio::sync::oneshot;
 
-use crate::cli::Cli;
+use super::complete::Candidates;
 
 /// Name of the history in the state folder.
 const HISTORY_FILE: &str = "shoalctl_history";
@@ -43,12 +46,12 @@ struct Ask {
 }
 
 impl Terminal {
-    /// Takes the terminal over. The history is kept in `state_dir`, where there is one.
-    pub(super) fn open(state_dir: Option<PathBuf>) -> io::Result<Self> {
+    /// Takes the terminal over. The history is kept in the folder of state, where there is one.
+    pub(super) fn open(candidates: Candidates) -> io::Result<Self> {
         let (asks, inbox) = sync_channel(1);
         thread::Builder::new()
             .name("terminal".to_owned())
-            .spawn(move || serve(&inbox, state_dir))?;
+            .spawn(move || serve(&inbox, candidates))?;
         Ok(Self { asks })
     }
 
@@ -62,9 +65,9 @@ impl Terminal {
 }
 
 /// Answers until nobody asks.
-fn serve(inbox: &Receiver<Ask>, state_dir: Option<PathBuf>) {
-    let mut editor = open_editor();
-    let history = state_dir.map(|dir| dir.join(HISTORY_FILE));
+fn serve(inbox: &Receiver<Ask>, candidates: Candidates) {
+    let history = candidates.places.state.as_ref().map(|dir| dir.join(HISTORY_FILE));
+    let mut editor = open_editor(candidates);
     if let (Ok(editor), Some(path)) = (&mut editor, &history) {
         // Without a history of earlier sessions the shell works all the same.
         let _ = editor.load_history(path);
@@ -80,15 +83,18 @@ fn serve(inbox: &Receiver<Ask>, state_dir: Option<PathBuf>) {
     }
 }
 
-fn open_editor() -> rustyline::Result<Editor<Commands, FileHistory>> {
-    let config = Config::builder().max_history_size(HISTORY_LINES_MAX)?.build();
+fn open_editor(candidates: Candidates) -> rustyline::Result<Editor<AtPrompt, FileHistory>> {
+    let config = Config::builder()
+        .max_history_size(HISTORY_LINES_MAX)?
+        .completion_type(CompletionType::List)
+        .build();
     let mut editor = Editor::with_config(config)?;
-    editor.set_helper(Some(Commands::all()));
+    editor.set_helper(Some(AtPrompt(candidates)));
     Ok(editor)
 }
 
 fn read(
-    editor: &mut Editor<Commands, FileHistory>,
+    editor: &mut Editor<AtPrompt, FileHistory>,
     prompt: &str,
     history: Option<&std::path::Path>,
 ) -> io::Result<Entered> {
@@ -111,81 +117,26 @@ fn read(
     }
 }
 
-/// Completes the names of commands, in whichever spelling was begun.
-struct Commands {
-    tree: clap::Command,
-}
+/// Asks what a word could become.
+struct AtPrompt(Candidates);
 
-impl Commands {
-    fn all() -> Self {
-        Self { tree: Cli::command() }
-    }
-
-    /// Where the word under the cursor begins, and what it could become.
-    fn candidates(&self, before: &str) -> (usize, Vec<String>) {
-        let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let (done, begun) = before.split_at(start);
-        let mut level = &self.tree;
-        for word in done.split_whitespace() {
-            match level.find_subcommand(word.strip_prefix('/').unwrap_or(word)) {
-                Some(deeper) => level = deeper,
-                None => return (start, Vec::new()),
-            }
-        }
-        let slash = begun.strip_prefix('/').filter(|_| done.trim().is_empty());
-        let mut names: Vec<String> = level
-            .get_subcommands()
-            .map(|command| match slash {
-                Some(_) => format!("/{}", command.get_name().replace('-', "_")),
-                None => command.get_name().to_owned(),
-            })
-            .collect();
-        if done.trim().is_empty() && slash.is_none() {
-            names.extend(["exit", "help", "quit"].map(str::to_owned));
-        }
-        names.retain(|name| name.starts_with(begun));
-        names.sort();
-        names.dedup();
-        (start, names)
-    }
-}
-
-impl Completer for Commands {
-    type Candidate = String;
+impl Completer for AtPrompt {
+    type Candidate = Pair;
 
     fn complete(
         &self,
         line: &str,
         pos: usize,
         _ctx: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(self.candidates(line.get(..pos).unwrap_or(line)))
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        Ok(self.0.of(line.get(..pos).unwrap_or(line)))
     }
 }
 
-impl Hinter for Commands {
+impl Hinter for AtPrompt {
     type Hint = String;
 }
 
-impl Highlighter for Commands {}
-impl Validator for Commands {}
-impl Helper for Commands {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(before: &str, start: usize, names: &[&str]) {
-        let (at, found) = Commands::all().candidates(before);
-        assert_eq!((at, found), (start, names.iter().map(|&n| n.to_owned()).collect()), "{before}");
-    }
-
-    #[test]
-    fn commands_are_completed_in_the_spelling_begun() {
-        check("see-c", 0, &["see-chunk-status", "see-connected"]);
-        check("/see_c", 0, &["/see_chunk_status", "/see_connected"]);
-        check("torrent re", 8, &["remove", "resume"]);
-        check("ex", 0, &["exit"]);
-        check("nothing re", 8, &[]);
-    }
-}
+impl Highlighter for AtPrompt {}
+impl Validator for AtPrompt {}
+impl Helper for AtPrompt {}

@@ -201,9 +201,11 @@ async fn help_version_and_completions_need_no_node() {
     for (words, part) in [
         (&["--version"][..], "shoalctl "),
         (&["help"], "auto-download"),
-        (&["completions", "bash"], "complete -F"),
+        (&["completions", "bash"], "complete -o nospace"),
         (&["completions", "zsh"], "#compdef shoalctl"),
-        (&["completions", "fish"], "complete -c shoalctl"),
+        (&["completions", "fish"], "complete --keep-order"),
+        (&["completions", "bash", "--static"], "complete -F"),
+        (&["man"], ".TH shoalctl 1"),
         (&["policy", "test", "--help"], "7 a test failed or there was none"),
     ] {
         let ran = run("unix:///nowhere", words, "").await;

@@ -4,62 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
 use prost_reflect::DescriptorPool;
-use shoal_ctl::cli::Cli;
-
-/// Each method, and the command that calls it.
-const METHODS: [(&str, &str); 48] = [
-    ("PeerService.ConnectTracker", "connect-tracker"),
-    ("PeerService.GetPeerSet", "get-peer-set"),
-    ("PeerService.UpdateStatusToTracker", "update-status-to-tracker"),
-    ("PeerService.DisconnectTracker", "disconnect-tracker"),
-    ("PeerService.QuitTorrent", "quit-torrent"),
-    ("PeerService.ConnectPeer", "connect-peer"),
-    ("PeerService.Ping", "ping"),
-    ("PeerService.RequestDownload", "request-download"),
-    ("PeerService.DisconnectPeer", "disconnect-peer"),
-    ("PeerService.CheckTrackerConnected", "check-tracker-connected"),
-    ("PeerService.CheckTargetPeerConnected", "check-target-peer-connected"),
-    ("PeerService.SeeThisPeerInfo", "see-this-peer-info"),
-    ("PeerService.SeePeerSet", "see-peer-set"),
-    ("PeerService.SeeConnected", "see-connected"),
-    ("PeerService.SeeChunkStatus", "see-chunk-status"),
-    ("PeerService.MergeChunks", "merge-chunks"),
-    ("PeerService.AutoDownload", "auto-download"),
-    ("TorrentService.CreateTorrent", "torrent create"),
-    ("TorrentService.AddTorrent", "torrent add"),
-    ("TorrentService.ListTorrents", "torrent list"),
-    ("TorrentService.GetTorrent", "torrent show"),
-    ("TorrentService.SelectFiles", "torrent select"),
-    ("TorrentService.VerifyTorrent", "torrent verify"),
-    ("TorrentService.PauseTorrent", "torrent pause"),
-    ("TorrentService.ResumeTorrent", "torrent resume"),
-    ("TorrentService.RemoveTorrent", "torrent remove"),
-    ("JobService.ListJobs", "jobs list"),
-    ("JobService.CancelJob", "jobs cancel"),
-    ("TrackerService.ListSwarms", "tracker swarms"),
-    ("TrackerService.GetSwarm", "tracker peers"),
-    ("NodeService.GetInfo", "node info"),
-    ("NodeService.GetSettings", "settings show"),
-    ("NodeService.UpdateSettings", "settings set"),
-    ("NodeService.Shutdown", "node shutdown"),
-    ("NodeService.WatchEvents", "events"),
-    ("PolicyService.ValidatePolicy", "policy check"),
-    ("PolicyService.SetPolicy", "policy set"),
-    ("PolicyService.GetPolicy", "policy status"),
-    ("PolicyService.ResetPolicy", "policy reset"),
-    ("PolicyService.ListPolicies", "policy list"),
-    ("PolicyService.ExplainDecision", "policy explain"),
-    ("PolicyService.WatchDecisions", "policy trace"),
-    ("PolicyService.TestPolicy", "policy test"),
-    ("PolicyService.BenchPolicy", "policy bench"),
-    ("PolicyService.SimulatePolicy", "policy sim"),
-    ("AuthService.CreateToken", "token create"),
-    ("AuthService.ListTokens", "token list"),
-    ("AuthService.RevokeToken", "token revoke"),
-];
-
-/// Commands that call no method of their own.
-const LOCAL: [&str; 3] = ["shell", "completions", "policy init"];
+use shoal_ctl::{cli::Cli, methods::ENTRIES};
 
 fn methods() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(shoal::v1::DESCRIPTOR_SET).expect("the set decodes");
@@ -72,7 +17,8 @@ fn methods() -> BTreeSet<String> {
         .collect()
 }
 
-fn commands() -> BTreeSet<String> {
+/// The words of every command of the tree.
+pub(crate) fn commands() -> BTreeSet<String> {
     let mut leaves = BTreeSet::new();
     let mut open = vec![(String::new(), Cli::command())];
     while let Some((path, command)) = open.pop() {
@@ -90,21 +36,24 @@ fn commands() -> BTreeSet<String> {
 
 #[test]
 fn every_method_has_a_command() {
-    let mapped: BTreeSet<String> = METHODS.iter().map(|(method, _)| (*method).to_owned()).collect();
-    assert_eq!(mapped, methods());
+    let lines = ENTRIES.iter().filter(|entry| !entry.method.is_empty());
+    let mapped: Vec<String> = lines.map(|entry| entry.method.to_owned()).collect();
+    assert_eq!(mapped.iter().cloned().collect::<BTreeSet<_>>(), methods());
+    assert_eq!(mapped.len(), methods().len(), "a method has two lines");
 }
 
 #[test]
-fn every_command_has_a_method_or_is_local() {
-    let mapped: BTreeSet<String> =
-        METHODS.iter().map(|(_, command)| *command).chain(LOCAL).map(str::to_owned).collect();
-    assert_eq!(mapped, commands());
+fn every_command_has_a_line() {
+    let mapped: Vec<String> = ENTRIES.iter().map(|entry| entry.command.to_owned()).collect();
+    assert_eq!(mapped.iter().cloned().collect::<BTreeSet<_>>(), commands());
+    assert_eq!(mapped.len(), commands().len(), "a command has two lines");
 }
 
 #[test]
 fn every_method_of_the_specification_is_a_command_of_its_name_in_both_spellings() {
-    for (method, command) in METHODS {
-        let Some(method) = method.strip_prefix("PeerService.") else { continue };
+    for entry in ENTRIES {
+        let Some(method) = entry.method.strip_prefix("PeerService.") else { continue };
+        let command = entry.command;
         let mut kebab = String::new();
         for c in method.chars() {
             if c.is_ascii_uppercase() && !kebab.is_empty() {

@@ -15,7 +15,7 @@ use shoal::v1::{
     policy_service_server::PolicyServiceServer, torrent_service_server::TorrentServiceServer,
     tracker_service_server::TrackerServiceServer, watch_events_response::Item,
 };
-use shoal_ctl::{Exit, Io};
+use shoal_ctl::{Exit, Io, Places};
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinHandle,
@@ -25,6 +25,7 @@ use tokio_stream::{
     wrappers::{TcpListenerStream, UnixListenerStream},
 };
 use tonic::{Code, Request, Response, Status, service::Routes, transport::Server};
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Chunks of the only torrent.
@@ -69,7 +70,8 @@ impl Node {
             .add_service(JobServiceServer::new(fake.clone()))
             .add_service(TrackerServiceServer::new(fake.clone()))
             .add_service(AuthServiceServer::new(fake.clone()))
-            .add_service(PolicyServiceServer::new(fake));
+            .add_service(PolicyServiceServer::new(fake))
+            .add_service(reflection());
         let over_unix = Server::builder()
             .add_routes(routes.clone())
             .serve_with_incoming(UnixListenerStream::new(unix));
@@ -104,8 +106,15 @@ impl Drop for Node {
 
 /// Runs `shoalctl` with `stdin`.
 pub(crate) async fn run(endpoint: &str, words: &[&str], stdin: &str) -> Ran {
-    let (mut io, out, err) = Io::captured(stdin);
-    let args = ["shoalctl", "--endpoint", endpoint].into_iter().chain(words.iter().copied());
+    let words: Vec<&str> = ["--endpoint", endpoint].into_iter().chain(words.to_vec()).collect();
+    run_at(Places::default(), &words, stdin).await
+}
+
+/// Runs `shoalctl` for a user who keeps files at `places`.
+pub(crate) async fn run_at(places: Places, words: &[&str], stdin: &str) -> Ran {
+    let (io, out, err) = Io::captured(stdin);
+    let mut io = io.with_places(places);
+    let args = ["shoalctl"].into_iter().chain(words.iter().copied());
     let exit = shoal_ctl::run(args, &mut io).await;
     Ran { exit, out: out.text(), err: err.text() }
 }
@@ -370,6 +379,8 @@ service! {
             watched(8, Item::Event(merged)),
             watched(8, Item::Idle(v1::IdleMark {})),
         ];
+        let of_jobs = r.kinds().eq([v1::EventKind::Job]);
+        let all = if of_jobs { job_events() } else { all };
         (r.torrent.clone(), all)
     };
 }
@@ -379,7 +390,7 @@ mod policy;
 service! {
     v1::job_service_server::JobService;
     unary list_jobs(ListJobsRequest) -> ListJobsResponse = |_| {
-        let jobs = vec![v1::Job { id: 9, torrent_name: "film".to_owned(), ..Default::default() }];
+        let jobs = vec![job(9, v1::JobState::Done), job(10, v1::JobState::Running)];
         (String::new(), v1::ListJobsResponse { jobs, next_page_token: String::new() })
     };
     unary cancel_job(CancelJobRequest) -> CancelJobResponse = |r| {
@@ -400,6 +411,33 @@ service! {
         let peers = vec![v1::SwarmPeer { client, shoal: true, ..Default::default() }];
         (String::new(), v1::GetSwarmResponse { peers, ..Default::default() })
     };
+}
+
+fn reflection() -> ServerReflectionServer<impl ServerReflection> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTOR_SET)
+        .build_v1()
+        .unwrap()
+}
+
+fn job(id: u64, state: v1::JobState) -> v1::Job {
+    v1::Job { id, state: state.into(), torrent_name: "film".to_owned(), ..v1::Job::default() }
+}
+
+/// Job 10 is at work, and fails.
+fn job_events() -> Vec<v1::WatchEventsResponse> {
+    let failed = v1::Job { error: "no room".to_owned(), ..job(10, v1::JobState::Failed) };
+    let running = vec![job(10, v1::JobState::Running)];
+    let ended = v1::Event {
+        kind: v1::EventKind::Job.into(),
+        what: "ended".to_owned(),
+        detail: Some(v1::event::Detail::Job(failed)),
+        ..v1::Event::default()
+    };
+    vec![
+        watched(7, Item::Snapshot(v1::Snapshot { jobs: running, ..v1::Snapshot::default() })),
+        watched(8, Item::Event(ended)),
+    ]
 }
 
 service! {
@@ -464,8 +502,12 @@ fn peer_set(with_bitfields: bool) -> v1::PeerSet {
         is_self: true,
         ..v1::PeerSetEntry::default()
     };
+    let other = v1::PeerSetEntry {
+        address: Some(v1::PeerAddress { ip: "10.0.0.7".to_owned(), port: 7007 }),
+        ..v1::PeerSetEntry::default()
+    };
     v1::PeerSet {
-        peers: vec![entry],
+        peers: vec![entry, other],
         tracker_url: "http://10.0.0.9:7001/announce".to_owned(),
         chunks: 3,
         total_peers: 1,

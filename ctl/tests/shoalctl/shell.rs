@@ -55,9 +55,22 @@ async fn the_shells_torrent_and_format_hold_where_a_line_says_nothing() {
 #[tokio::test]
 async fn a_shell_starts_no_shell_and_stays_with_its_node() {
     let node = Node::start().await;
-    for line in ["shell\n", "completions bash\n", "node info --endpoint unix:///x\n"] {
+    for line in ["shell\n", "node info --endpoint unix:///x\n", "node info --context x\n"] {
         let ran = run(&node.unix, &["shell"], line).await;
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{line}");
     }
     assert!(node.seen.all().is_empty());
+}
+
+#[tokio::test]
+async fn commands_that_need_no_node_work_in_a_shell() {
+    let node = Node::start().await;
+    let input = "completions fish\nman\ncontext list\ndescribe GetInfo\ncall GetInfo\n";
+    let ran = run(&node.unix, &["shell"], input).await;
+    assert_eq!(ran.exit, Exit::Ok, "{ran:?}");
+    for part in
+        ["complete --keep-order", ".TH shoalctl 1", "there is no context", "rpc NodeService"]
+    {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
 }

@@ -310,7 +310,7 @@ pub fn announce_reply(data: &[u8]) -> Outcome {
             assert_eq!(again.as_ref(), Ok(&reply));
             let shoal = reply.shoal.as_ref().map_or(0, |shoal| {
                 let peers = shoal.peers.iter();
-                peers.map(held_by_shoal_peer).sum::<usize>()
+                peers.map(|peer| held_by_shoal_peer(peer)).sum::<usize>()
             });
             let texts = held_by_text(reply.tracker_id.as_ref())
                 + reply.warning.as_ref().map_or(0, String::capacity);

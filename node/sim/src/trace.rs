@@ -46,20 +46,19 @@ impl Trace {
             }
             tail.lines.push_back(format!("{:.6} s, host {host}: {event:?}", seconds(now)));
         }
-        self.number(now.0);
-        self.number(host as u64);
+        let (at, host) = (now.0, host as u64);
         // The frequent ones by their numbers, the others by their words.
-        if let Some(numbers) = numbers_of(event) {
-            return numbers.into_iter().for_each(|number| self.number(number));
+        if let Some([a, b, c, d, e]) = numbers_of(event) {
+            return self.numbers([at, host, a, b, c, d, e]);
         }
-        self.number(0);
+        self.numbers([at, host, 0]);
         // A hasher takes everything.
         let _ = fmt::write(&mut Words128(&mut self.hasher), format_args!("{event:?}"));
     }
 
-    /// The same bytes on every machine.
-    fn number(&mut self, number: u64) {
-        self.hasher.write(&number.to_le_bytes());
+    /// The same bytes on every machine, in one piece: that is quicker than number by number.
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        self.hasher.write(numbers.map(u64::to_le_bytes).as_flattened());
     }
 
     pub(crate) fn facts(&self) -> u64 {

@@ -240,7 +240,7 @@ impl Parts {
         let metrics = metrics.map_err(|cause| StartError::Metrics { addr, cause })?;
         let port = metrics.local_addr().port();
         if addr.ip().is_loopback() {
-            tracing::info!(port, "metrics");
+            tracing::info!(port, "metrics listening");
         } else {
             tracing::warn!(port, "metrics are told to whoever can connect: they need no token");
         }

@@ -138,6 +138,35 @@ async fn a_download_goes_from_create_to_merge_over_grpc() {
 }
 
 #[tokio::test]
+async fn the_bytes_of_a_download_are_counted_by_both_ends() {
+    let swarm = Swarm::start().await;
+    let mut leecher = PeerServiceClient::new(tcp(&swarm.leecher).await);
+    let stream = leecher.auto_download(api::AutoDownloadRequest::default()).await.unwrap();
+    last(stream).await;
+    let (len, meters) =
+        (swarm.data.len() as u64, |node: &Node| node.handle().unwrap().meters().clone());
+    let (received, sent) = (meters(&swarm.leecher).net.received, meters(&swarm.seed).net.sent);
+    assert_eq!(received.payload.get(), len);
+    assert!((1..len / 4).contains(&received.protocol.get()), "{received:?}");
+    // The sender counts at the end of a turn, which the receiver may be ahead of.
+    let counted = async {
+        while sent.payload.get() < len {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, counted).await.unwrap();
+    assert_eq!(sent.payload.get(), len);
+    assert!((1..len / 4).contains(&sent.protocol.get()), "{sent:?}");
+    let tally = |node: &Node| {
+        let session = node.handle().unwrap().clone();
+        async move { session.query(shoal_core::session::Session::census).await.unwrap().tally }
+    };
+    let (tally, chunks) = (tally(&swarm.leecher).await, 3);
+    assert_eq!((tally.received, tally.verified, tally.failed), (len, chunks, 0));
+    swarm.end().await;
+}
+
+#[tokio::test]
 async fn refusals_carry_their_reason_and_change_nothing() {
     let swarm = Swarm::start().await;
     let mut peers = PeerServiceClient::new(tcp(&swarm.leecher).await);

@@ -23,6 +23,8 @@ const CHUNKS: List = List("chunks");
 const NAMES_LEN_MAX: usize = page::LIST_LEN_MAX / 2;
 /// Bytes of the names of one chunk: a piece of a foreign torrent may touch thousands of files.
 const CHUNK_NAMES_LEN_MAX: usize = 256 * 1024;
+/// The most chunks in flight of a reply.
+const IN_FLIGHT_MAX: usize = 4096;
 
 /// A page of a peer set.
 #[derive(Clone, Debug)]
@@ -174,9 +176,11 @@ pub(super) async fn chunk_status(
             first.saturating_add(super::message::count(size)).min(view.metainfo.piece_count());
         let pieces = first..until;
         let states: Vec<_> = pieces.map(|i| session.piece(view.id, PieceIndex(i))).collect();
-        Ok((states, session.have(view.id).cloned(), view.metainfo))
+        let told = if first == 0 { IN_FLIGHT_MAX } else { 0 };
+        let in_flight: Vec<_> = session.in_flight(view.id).take(told).map(|i| i.0).collect();
+        Ok((states, session.have(view.id).cloned(), in_flight, view.metainfo))
     };
-    let (states, have, metainfo) = this.look(request.torrent, look).await?;
+    let (states, have, in_flight, metainfo) = this.look(request.torrent, look).await?;
     let total = metainfo.piece_count();
     let chunk = |(index, state): (u32, Option<_>)| {
         let piece = PieceIndex(index);
@@ -205,5 +209,6 @@ pub(super) async fn chunk_status(
         bitfield: on_first.map(shoal_core::bitfield::Bitfield::to_wire).unwrap_or_default(),
         total_chunks: total,
         chunks_have: have.map_or(0, |have| super::message::count(have.count_ones())),
+        in_flight,
     })
 }

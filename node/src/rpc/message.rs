@@ -316,7 +316,7 @@ pub(super) fn count(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, sync::Arc};
 
     use shoal_core::tracker::announce::PeerEntry;
 
@@ -326,17 +326,9 @@ mod tests {
         ([10, 0, 0, n], 7000).into()
     }
 
-    fn shoal(n: u8, left: u64, have: Option<Vec<u8>>) -> ShoalPeer {
-        let id = PeerId([n; 20]);
-        ShoalPeer {
-            id,
-            addr: addr(n),
-            up: Some(1),
-            down: None,
-            left,
-            have,
-            labels: std::sync::Arc::default(),
-        }
+    fn shoal(n: u8, left: u64, have: Option<Vec<u8>>) -> Arc<ShoalPeer> {
+        let (id, addr, labels) = (PeerId([n; 20]), addr(n), Arc::default());
+        ShoalPeer { id, addr, up: Some(1), down: None, left, have, labels }.into()
     }
 
     #[test]

@@ -334,7 +334,8 @@ fn log_job(what: &'static str, view: &JobView) {
         return; // One for each chunk that somebody asks for.
     }
     let (job, kind) = (view.id.0, job_name(&view.kind));
-    let torrent = view.info_hash.map(|hash| hash.to_string()).unwrap_or_default();
+    // A creation has none.
+    let torrent = view.info_hash.map(|hash| hash.to_string());
     match &view.ended {
         None if what == "began" => tracing::info!(torrent, job, kind, "job began"),
         None => {}

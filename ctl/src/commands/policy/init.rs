@@ -10,11 +10,12 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    clean::{clean, escape_json},
+    clean::clean,
     cli::{Format, policy::InitArgs},
-    commands::torrent::read_bounded,
     failure::Failure,
+    files::read_bounded,
     io::Io,
+    session::Shown,
 };
 
 const POLICY: &str = include_str!("template/policy.lua");
@@ -45,17 +46,9 @@ pub(crate) fn init(io: &mut Io, format: Format, args: &InitArgs) -> Result<(), F
         }
     }
     write_all(&wanted)?;
-    let text = match format {
-        Format::Table => told(args, &wanted),
-        Format::Json => {
-            let paths: Vec<_> = wanted.iter().map(|planned| shown(&planned.path)).collect();
-            format!("{}\n", escape_json(&format!("{:#}", json!({ "created": paths }))))
-        }
-    };
-    io.stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| io.stdout.flush())
-        .map_err(|e| Failure::stdio(&e))
+    let names: Vec<String> = wanted.iter().map(|planned| shown(&planned.path)).collect();
+    let value = json!({ "created": names });
+    Shown { value, list: "", names, text: told(args, &wanted) }.write(io, format)
 }
 
 fn plan(args: &InitArgs) -> [Planned; 4] {

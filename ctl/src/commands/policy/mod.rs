@@ -33,16 +33,17 @@ pub(crate) use init::init;
 
 pub(super) async fn carry_out(s: &mut Session<'_>, command: PolicyCommand) -> Result<(), Failure> {
     match command {
-        PolicyCommand::Init(args) => init(s.io, s.format, &args),
+        // `local` has carried it out.
+        PolicyCommand::Init(_) => Ok(()),
         PolicyCommand::Check(args) => check::check(s, &args).await,
         PolicyCommand::Set(args) => set::set(s, &args).await,
-        PolicyCommand::Status(scope) => status::status(s, scope).await,
+        PolicyCommand::Status(args) => status::status(s, args.scope).await,
         PolicyCommand::Explain(args) => explain::explain(s, args).await,
         PolicyCommand::Trace(args) => Box::pin(trace::trace(s, &args)).await,
         PolicyCommand::Test(args) => test::test(s, &args).await,
         PolicyCommand::Sim(args) => Box::pin(sim::sim(s, &args)).await,
         PolicyCommand::Bench(args) => bench::bench(s, &args).await,
-        PolicyCommand::List(limit) => list(s, limit).await,
+        PolicyCommand::List(args) => list(s, args.limit).await,
         PolicyCommand::Reset(scope) => reset(s, scope).await,
     }
 }

@@ -9,13 +9,7 @@ use shoal::v1::{
 };
 
 use super::source::{Given, advise, params, text};
-use crate::{
-    clean::escape_json,
-    cli::{Format, policy::SimArgs},
-    failure::Failure,
-    human,
-    session::Session,
-};
+use crate::{cli::policy::SimArgs, failure::Failure, human, session::Session};
 
 /// Longest plan that a node takes, bytes.
 const PLAN_LEN_MAX: u64 = 256 * 1024;
@@ -41,9 +35,9 @@ pub(super) async fn sim(s: &mut Session<'_>, args: &SimArgs) -> Result<(), Failu
         true => advise(named.as_ref(), failure),
         false => failure,
     })?;
-    match s.format {
-        Format::Table => s.write(&report.table)?,
-        Format::Json => s.write(&escape_json(&report.json))?,
+    match s.format.is_table() {
+        true => s.write(&report.table)?,
+        false => s.made(&report.json)?,
     }
     if let Some(path) = &args.picture {
         fs::write(path, &report.picture_svg).map_err(|e| Failure::file(path, &e))?;

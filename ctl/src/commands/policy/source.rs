@@ -5,9 +5,7 @@ use std::{collections::HashMap, path::Path};
 
 use shoal::v1::{self, policy_source::Policy};
 
-use crate::{
-    cli::policy::Params, commands::torrent::read_bounded, failure::Failure, session::Session,
-};
+use crate::{cli::policy::Params, failure::Failure, files::read_bounded, session::Session};
 
 /// Longest policy source that a node takes, bytes.
 const SOURCE_LEN_MAX: u64 = 256 * 1024;

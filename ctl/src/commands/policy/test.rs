@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clean::{clean, clean_lines},
-    cli::{Format, policy::TestArgs},
+    cli::policy::TestArgs,
     failure::Failure,
     grid::indent,
     human,
@@ -31,8 +31,8 @@ const SOURCES_LEN_MAX: usize = 1024 * 1024;
 
 pub(super) async fn test(s: &mut Session<'_>, args: &TestArgs) -> Result<(), Failure> {
     let to_stdout = args.junit.as_deref() == Some(Path::new("-"));
-    if to_stdout && s.format == Format::Json {
-        return Err(Failure::usage("--junit - and -o json both want standard output"));
+    if to_stdout && !s.format.is_table() {
+        return Err(Failure::usage("--junit - and -o both want standard output"));
     }
     let mut reply = v1::TestPolicyResponse::default();
     for call in calls(args)? {

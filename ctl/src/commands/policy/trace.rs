@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     clean::clean,
-    cli::{Format, policy::TraceArgs},
+    cli::policy::TraceArgs,
     failure::Failure,
     grid::{shorten, shorten_head},
     human,
@@ -18,7 +18,7 @@ pub(super) async fn trace(s: &mut Session<'_>, args: &TraceArgs) -> Result<(), F
     let mut stream = s.streaming(s.policy().watch_decisions(request)).await?;
     let mut lines: Option<Lines> = None;
     while let Some(message) = s.next(&mut stream).await? {
-        if s.format == Format::Json {
+        if !s.format.is_table() {
             s.step(&message)?;
             continue;
         }

@@ -176,7 +176,7 @@ impl Session {
         set.plain.truncate(limit);
         set.shoal.truncate(limit);
         let peers = set.plain.len().max(set.shoal.len());
-        torrent.peer_set = set;
+        torrent.take_peer_set(set);
         for conn in torrent.conns.clone() {
             self.adopt_report(conn);
         }
@@ -191,7 +191,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) {
         let torrent = &self.torrents[&id];
-        let set = &torrent.peer_set;
+        let set = torrent.peer_set();
         let done = Done::Announced {
             url: url.to_owned(),
             peers: set.plain.len().max(set.shoal.len()),

@@ -261,8 +261,7 @@ impl Session {
     pub(super) fn adopt_report(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let torrent = &self.torrents[&state.torrent];
-        let reported = torrent.peer_set.shoal.iter().find(|peer| peer.id == state.peer_id);
-        let Some(peer) = reported else { return };
+        let Some(peer) = torrent.reported(&state.peer_id) else { return };
         if let Some(up) = peer.up {
             state.report(up, peer.down.unwrap_or(0));
         }

@@ -15,6 +15,10 @@ use crate::{
 /// How long a peer that ended a connection in order is left alone before it is dialled again.
 pub(super) const REDIAL_AFTER: Duration = Duration::from_secs(10);
 
+/// Of the connections that a torrent may have, one in so many is left for who dials it. If all dialled
+/// until they are full, who comes last would find nobody who has room, and ask everybody again and
+/// again. (The first client stops at 60 of 80.)
+const LEFT_TO_OTHERS: usize = 4;
 /// Where a download has as many connections as it may, one gives way to another this often.
 const ROOM_EVERY: Duration = Duration::from_secs(60);
 /// It has brought nothing, and taken nothing, for so long.
@@ -39,7 +43,7 @@ impl Session {
             torrent.book.give_time(self.now + OFFER_AFTER);
         }
         let connections = torrent.peer_count();
-        let left = self.dials_left(id, connections, self.config.connections_per_torrent_max);
+        let left = self.dials_left(id, connections, self.connections_sought(id));
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let due = torrent.book.due(self.now, left);
         let next = torrent.book.next_due(self.now);
@@ -49,6 +53,26 @@ impl Session {
         if let Some(next) = next {
             self.timers.set(Timer::Redial(id), next);
         }
+    }
+
+    /// Until how many connections a torrent dials: some are left for who dials it, unless others are of
+    /// no use.
+    fn connections_sought(&self, id: TorrentId) -> usize {
+        let max = self.config.connections_per_torrent_max;
+        let enough = max - max / LEFT_TO_OTHERS;
+        let torrent = &self.torrents[&id];
+        if torrent.peer_count() < enough || !torrent.book.is_any_due(self.now) {
+            return enough;
+        }
+        let conns = torrent.conns.iter().map(|conn| &self.conns[conn]);
+        (enough + conns.filter(|state| self.is_useless(state)).count()).min(max)
+    }
+
+    /// Whether a peer that nobody asked for brings nothing and takes nothing.
+    fn is_useless(&self, state: &Conn) -> bool {
+        let ours = matches!(state.origin, Origin::Incoming | Origin::Dialled);
+        let silent = self.now.since(state.last_payload) >= USELESS_AFTER;
+        ours && silent && state.rate_out.bps() == 0
     }
 
     /// Where a download has as many connections as it may, and others might be dialled, the one gives
@@ -63,11 +87,8 @@ impl Session {
         if self.limit_reached(id, 0).is_none() || !torrent.book.is_any_due(self.now) {
             return;
         }
-        let useless = torrent.conns.iter().map(|conn| &self.conns[conn]).filter(|state| {
-            let ours = matches!(state.origin, Origin::Incoming | Origin::Dialled);
-            let silent = self.now.since(state.last_payload) >= USELESS_AFTER;
-            ours && silent && state.rate_out.bps() == 0
-        });
+        let conns = torrent.conns.iter().map(|conn| &self.conns[conn]);
+        let useless = conns.filter(|state| self.is_useless(state));
         let longest = useless.min_by_key(|state| (state.last_payload, state.id));
         let Some((conn, addr)) = longest.map(|state| (state.id, state.address())) else { return };
         self.close(conn, CloseCause::Full, out);

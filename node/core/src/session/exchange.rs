@@ -23,7 +23,9 @@ impl Session {
         if let Some(&quest) = self.quest_conns.get(&conn) {
             return self.on_quest_message(quest, conn, message, out);
         }
-        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let Some(state) = self.conns.place(&conn).and_then(|place| self.conns.at_mut(place)) else {
+            return;
+        };
         state.last_heard = self.now;
         let heard = match message {
             Message::Choke => self.on_choke(conn, out),
@@ -107,24 +109,38 @@ impl Session {
         piece: PieceIndex,
         out: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
-        let Some(state) = self.conns.get_mut(&conn) else { return Ok(()) };
-        let Some(torrent) = self.torrents.get_mut(&state.torrent) else { return Ok(()) };
+        let place = self.conns.place(&conn);
+        let Some((place, state)) = place.and_then(|at| Some((at, self.conns.at_mut(at)?))) else {
+            return Ok(());
+        };
+        let id = state.torrent;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return Ok(()) };
         let pieces = torrent.metainfo.piece_count();
         if piece.0 >= pieces {
             return Err(InvalidMessage::PieceOutOfRange { index: piece.0, pieces }.into());
         }
         state.told_pieces = true;
-        let news = state.have.set(piece);
-        let lacking = news && torrent.pieces.lacking().get(piece);
-        if news {
-            torrent.picker.add_piece(piece, &state.have);
-            state.interesting += u32::from(lacking);
-        }
-        if self.part_if_nothing_to_do(conn, out) {
+        if !state.have.set(piece) {
             return Ok(());
         }
-        if lacking {
+        let lacking = torrent.pieces.lacking().get(piece);
+        torrent.picker.add_piece(piece, &state.have);
+        state.interesting += u32::from(lacking);
+        if torrent.picker.waiting().get(piece) {
+            torrent.roster.may_be_fertile(conn);
+        }
+        let (is_full, was_dull) = (state.have.is_full(), state.interesting == 1);
+        let tells_interest = lacking && !state.am_interested;
+        if is_full || was_dull {
+            self.conns.note(place);
+        }
+        if is_full && self.part_if_nothing_to_do(conn, out) {
+            return Ok(());
+        }
+        if tells_interest {
             self.update_interest(conn, out);
+        }
+        if lacking && !self.hungry.contains(&id) {
             self.hunger_for(conn, piece);
         }
         Ok(())
@@ -189,6 +205,7 @@ impl Session {
             state.interesting = have.count_common(torrent.pieces.lacking()) as u32;
             state.have = have;
         }
+        torrent.roster.may_be_fertile(conn);
         self.pieces_changed(conn, out);
     }
 

@@ -75,7 +75,6 @@ impl Session {
             inflight,
             slots,
             rate_bps: state.rate_in.bps(),
-            pieces: state.have.count_ones(),
             is_seed,
             is_open: gives && inflight < slots,
             rests_until: state.rests_until,
@@ -163,7 +162,7 @@ impl Session {
         let open = self.torrents[&id].roster.open();
         let (open, let_be): (Vec<_>, Vec<_>) = open.partition(|row| self.now_askable(row, askable));
         let roster = &self.torrents[&id].roster;
-        let fertile = open.into_iter().filter(|row| !roster.is_barren(row, returned));
+        let fertile = open.into_iter().filter(|row| !roster.is_barren(row.conn, returned));
         let fertile = fertile.collect::<Vec<_>>();
         let held = |piece| fertile.iter().any(|row| self.holds(row, piece));
         if let Some(piece) = self.torrents[&id].picker.first_held(held) {
@@ -176,7 +175,7 @@ impl Session {
             if found.is_some() {
                 return found;
             }
-            torrent.roster.is_barren_since(&row, returned);
+            torrent.roster.is_barren_since(row.conn, returned);
         }
         if let_be.is_empty() {
             self.torrents.get_mut(&id)?.roster.is_dry_since(returned);

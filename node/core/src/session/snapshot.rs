@@ -82,7 +82,7 @@ impl Session {
     /// The last peer set of a torrent.
     #[must_use]
     pub fn peer_set(&self, id: TorrentId) -> Option<&PeerSetView> {
-        self.torrents.get(&id).map(|torrent| &torrent.peer_set)
+        self.torrents.get(&id).map(Torrent::peer_set)
     }
 
     /// How the trackers of a torrent stand.
@@ -103,6 +103,12 @@ impl Session {
         let torrent = self.torrents.get(&id)?;
         let there = torrent.metainfo.layout().has_piece(piece);
         there.then(|| (torrent.pieces.state(piece), torrent.picker.availability(piece)))
+    }
+
+    /// The pieces that are begun and not yet verified, in order.
+    pub fn in_flight(&self, id: TorrentId) -> impl Iterator<Item = PieceIndex> + '_ {
+        let pieces = self.torrents.get(&id).map(|torrent| &torrent.pieces);
+        pieces.into_iter().flat_map(|pieces| pieces.open().map(|(piece, _)| piece))
     }
 
     /// Every job: running ones first, then ended ones, newest first.

@@ -195,7 +195,7 @@ pub struct PeerSetView {
     /// Peers as BEP 3 tells them.
     pub plain: Vec<PeerEntry>,
     /// Peers as the shoal extension tells them; the same peers stand in `plain` too.
-    pub shoal: Vec<ShoalPeer>,
+    pub shoal: Vec<Arc<ShoalPeer>>,
     /// The tracker that answered.
     pub url: Option<String>,
     /// When.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where an address is known from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Source {
     /// An operator named it.
     Operator,
@@ -31,7 +31,7 @@ pub enum Source {
 /// How an address stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
-    /// Nobody is connected; not dialled before this.
+    /// Nobody is connected; not dialled before this, which is [`UNTRIED`] where nobody tried.
     Free(Timestamp),
     /// A dial is under way.
     Dialling(ConnId),
@@ -53,26 +53,43 @@ struct Entry {
 /// The known addresses of a torrent's peers: where they listen.
 ///
 /// Invariants: `ready` and `waiting` hold exactly the free addresses, each in one of them, `ready`
-/// none whose time had not come when it was last looked at; `untouched` those that may be dialled
-/// from the beginning of time; `hopeful` counts the entries of which [`Entry::is_hopeful`] is true.
+/// none whose time had not come when it was last looked at; `failing` those of them that failed;
+/// `untried` and `hopeful` count the entries of which [`Entry::is_untried`] and [`Entry::is_hopeful`]
+/// are true; `named` those of each source of hearsay, and `hearsay` their sum.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<SocketAddr, Entry>,
     /// Who may be dialled, in the order in which it is done.
-    ready: BTreeSet<(u32, u8, SocketAddr)>,
+    ready: BTreeSet<Turn>,
     /// Who may be dialled later, in order of time.
     waiting: BTreeSet<(Timestamp, SocketAddr)>,
-    untouched: BTreeSet<SocketAddr>,
+    /// Who gives way to others, the last one first: by trust, then by failures in a row.
+    failing: BTreeSet<(u8, u32, SocketAddr)>,
+    untried: usize,
     hopeful: usize,
-    /// When the minute began in which hearsay is counted, and how much of it came.
-    hearsay: (Timestamp, u32),
+    named: BTreeMap<Source, usize>,
+    hearsay: usize,
+    /// When the minute began in which new hearsay is counted, and how much of it came.
+    heard: (Timestamp, u32),
+    /// What the order is drawn by in which equal addresses are dialled.
+    seed: u64,
 }
+
+/// Where an address stands among those that may be dialled: by failures in a row, by how far who named
+/// it is trusted, and then by lot. If all nodes of a swarm went by address, the first ones would
+/// be called by all, and refuse nearly all.
+type Turn = (u32, u8, u32, SocketAddr);
+
+/// The time of an address that nobody tried, or that is to be tried as if nobody had.
+const UNTRIED: Timestamp = Timestamp(0);
 
 /// The first wait after a failed dial; it doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// The longest wait after failed dials.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
+/// No address is before this one.
+const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 /// After so many failed dials in a row hearsay is forgotten.
 const HEARSAY_TRIES: u32 = 3;
 
@@ -104,6 +121,12 @@ impl Source {
 }
 
 impl Book {
+    /// An empty book; by the seed it draws in which order equal addresses are dialled.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Learns an address, up to `limit` of them: beyond, one that is trusted less gives way, or
     /// one not trusted more that fails. Hearsay has half of the book at most, and of that no host
     /// more than its share. Tells whether the address is news.
@@ -120,7 +143,7 @@ impl Book {
         if self.entries.len() >= limit && !self.forget_worst(source) {
             return false;
         }
-        let standing = Standing::Free(Timestamp::default());
+        let standing = Standing::Free(UNTRIED);
         self.put(addr, Entry { standing, failures: 0, source });
         true
     }
@@ -128,11 +151,11 @@ impl Book {
     /// Learns an address from hearsay, as [`Self::learn`] does, and no more than
     /// [`HEARSAY_PER_MINUTE_MAX`] new ones a minute.
     pub fn hear(&mut self, addr: SocketAddr, source: Source, limit: usize, now: Timestamp) -> bool {
-        if now.since(self.hearsay.0) >= MINUTE {
-            self.hearsay = (now, 0);
+        if now.since(self.heard.0) >= MINUTE {
+            self.heard = (now, 0);
         }
-        let heard = self.hearsay.1 < HEARSAY_PER_MINUTE_MAX && self.learn(addr, source, limit);
-        self.hearsay.1 += u32::from(heard);
+        let heard = self.heard.1 < HEARSAY_PER_MINUTE_MAX && self.learn(addr, source, limit);
+        self.heard.1 += u32::from(heard);
         heard
     }
 
@@ -152,7 +175,7 @@ impl Book {
     }
 
     /// Addresses to dial now, at most `count`, those with the fewest failures first, of these the
-    /// most trusted.
+    /// most trusted, of these by lot.
     #[must_use]
     pub fn due(&mut self, now: Timestamp, count: usize) -> Vec<SocketAddr> {
         self.advance(now);
@@ -170,14 +193,19 @@ impl Book {
         while let Some(&(_, addr)) = self.waiting.first().filter(|(at, _)| *at <= now) {
             self.waiting.pop_first();
             if let Some(entry) = self.entries.get(&addr) {
-                self.ready.insert(entry.turn(addr));
+                self.ready.insert(self.turn(addr, entry));
             }
         }
     }
 
     /// Addresses that nobody tried yet are due at `at`.
     pub fn give_time(&mut self, at: Timestamp) {
-        for addr in std::mem::take(&mut self.untouched) {
+        if self.untried == 0 {
+            return;
+        }
+        let untried = |addr: &SocketAddr| self.entries.get(addr).is_some_and(Entry::is_untried);
+        let addrs = self.ready.iter().map(|turn| turn.3).filter(untried);
+        for addr in addrs.collect::<Vec<_>>() {
             self.stand(addr, Standing::Free(at));
         }
     }
@@ -314,7 +342,7 @@ impl Book {
     pub fn retry_all(&mut self) {
         let free = self.entries.iter().filter(|(_, entry)| entry.is_free());
         for (addr, entry) in free.map(|(&addr, &entry)| (addr, entry)).collect::<Vec<_>>() {
-            let standing = Standing::Free(Timestamp::default());
+            let standing = Standing::Free(UNTRIED);
             self.put(addr, Entry { standing, failures: 0, ..entry });
         }
     }
@@ -322,20 +350,17 @@ impl Book {
     /// Whether a source may name another address.
     fn has_share(&self, source: Source, limit: usize) -> bool {
         let Some(share) = source.share() else { return true };
-        let of_it = self.entries.values().filter(|e| e.source == source).take(share).count();
-        let hearsay = self.entries.values().filter(|e| e.source.is_hearsay()).count();
-        of_it < share && hearsay < limit / 2
+        let of_it = self.named.get(&source).copied().unwrap_or(0);
+        of_it < share && self.hearsay < limit / 2
     }
 
     /// Makes room for an address of `source`.
     fn forget_worst(&mut self, source: Source) -> bool {
-        let gives_way = |e: &Entry| {
-            let trusted = e.source.rank().cmp(&source.rank());
-            e.is_free() && (trusted.is_gt() || trusted.is_eq() && e.failures > 0)
-        };
-        let worst = self.entries.iter().filter(|(_, entry)| gives_way(entry));
-        let worst = worst.max_by_key(|(_, entry)| (entry.source.rank(), entry.failures));
-        let Some((&addr, _)) = worst else { return false };
+        let rank = source.rank();
+        let failing = self.failing.last().filter(|worst| worst.0 >= rank);
+        let sound = self.ready.range(..(1, 0, 0, FIRST)).next_back();
+        let sound = sound.filter(|last| last.1 > rank).map(|&(_, rank, _, addr)| (rank, 0, addr));
+        let Some((.., addr)) = failing.copied().max(sound) else { return false };
         self.remove(addr);
         true
     }
@@ -349,25 +374,72 @@ impl Book {
 
     /// Enters an address, in place of what stood there: every change of an entry goes this way.
     fn put(&mut self, addr: SocketAddr, entry: Entry) {
-        self.remove(addr);
+        if let Some(old) = self.entries.insert(addr, entry) {
+            self.strike(addr, &old);
+        }
         if let Standing::Free(at) = entry.standing {
-            self.waiting.insert((at, addr));
-            if at == Timestamp::default() {
-                self.untouched.insert(addr);
+            // Who was never tried waits for nothing.
+            match at {
+                UNTRIED => self.ready.insert(self.turn(addr, &entry)),
+                at => self.waiting.insert((at, addr)),
+            };
+            if entry.failures > 0 {
+                self.failing.insert((entry.source.rank(), entry.failures, addr));
             }
         }
+        self.untried += usize::from(entry.is_untried());
         self.hopeful += usize::from(entry.is_hopeful());
-        self.entries.insert(addr, entry);
+        if entry.source.is_hearsay() {
+            *self.named.entry(entry.source).or_default() += 1;
+            self.hearsay += 1;
+        }
     }
 
     fn remove(&mut self, addr: SocketAddr) {
-        let Some(entry) = self.entries.remove(&addr) else { return };
-        self.hopeful -= usize::from(entry.is_hopeful());
-        if let Standing::Free(at) = entry.standing {
-            self.waiting.remove(&(at, addr));
-            self.ready.remove(&entry.turn(addr));
-            self.untouched.remove(&addr);
+        if let Some(entry) = self.entries.remove(&addr) {
+            self.strike(addr, &entry);
         }
+    }
+
+    /// Takes what stood of an address out of everything but the entries.
+    fn strike(&mut self, addr: SocketAddr, old: &Entry) {
+        if let Standing::Free(at) = old.standing {
+            if !self.waiting.remove(&(at, addr)) {
+                self.ready.remove(&self.turn(addr, old));
+            }
+            if old.failures > 0 {
+                self.failing.remove(&(old.source.rank(), old.failures, addr));
+            }
+        }
+        self.untried -= usize::from(old.is_untried());
+        self.hopeful -= usize::from(old.is_hopeful());
+        if old.source.is_hearsay() {
+            self.hearsay -= 1;
+            if let Some(count) = self.named.get_mut(&old.source) {
+                *count -= 1;
+                if *count == 0 {
+                    self.named.remove(&old.source);
+                }
+            }
+        }
+    }
+
+    /// Where an address stands among those that may be dialled.
+    fn turn(&self, addr: SocketAddr, entry: &Entry) -> Turn {
+        (entry.failures, entry.source.rank(), self.lot(addr), addr)
+    }
+
+    /// A number that nobody foresees who does not know the seed: SplitMix64's finaliser, of the
+    /// address.
+    fn lot(&self, addr: SocketAddr) -> u32 {
+        let ip = match addr.ip() {
+            IpAddr::V4(ip) => u64::from(u32::from(ip)),
+            IpAddr::V6(ip) => (u128::from(ip) ^ (u128::from(ip) >> 64)) as u64,
+        };
+        let mut lot = self.seed ^ ip ^ (u64::from(addr.port()) << 48);
+        lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (lot >> 32) as u32
     }
 
     /// Checks the invariants.
@@ -377,22 +449,38 @@ impl Book {
     pub fn check_invariants(&self) {
         let hopeful = self.entries.values().filter(|entry| entry.is_hopeful()).count();
         assert_eq!(self.hopeful, hopeful, "addresses that may yet answer");
-        let mut free = 0;
+        let untried = self.entries.values().filter(|entry| entry.is_untried()).count();
+        assert_eq!(self.untried, untried, "addresses that nobody tried");
+        let mut named = BTreeMap::new();
+        for entry in self.entries.values().filter(|entry| entry.source.is_hearsay()) {
+            *named.entry(entry.source).or_default() += 1;
+        }
+        assert_eq!(self.named, named, "hearsay by source");
+        assert_eq!(self.hearsay, named.values().sum::<usize>(), "hearsay");
+        let (mut free, mut failing) = (0, BTreeSet::new());
         for (&addr, entry) in &self.entries {
             let Standing::Free(at) = entry.standing else { continue };
             free += 1;
+            if entry.failures > 0 {
+                failing.insert((entry.source.rank(), entry.failures, addr));
+            }
             let waits = self.waiting.contains(&(at, addr));
-            assert_ne!(waits, self.ready.contains(&entry.turn(addr)), "{addr} in one of both");
-            let untouched = at == Timestamp::default();
-            assert_eq!(self.untouched.contains(&addr), untouched, "{addr} untouched");
+            let is_ready = self.ready.contains(&self.turn(addr, entry));
+            assert_ne!(waits, is_ready, "{addr} in one of both");
         }
         assert_eq!(self.ready.len() + self.waiting.len(), free, "free addresses");
+        assert_eq!(self.failing, failing, "addresses that fail");
     }
 }
 
 impl Entry {
     fn is_free(&self) -> bool {
         matches!(self.standing, Standing::Free(_))
+    }
+
+    /// Whether it may be dialled from the beginning of time.
+    fn is_untried(&self) -> bool {
+        self.standing == Standing::Free(UNTRIED)
     }
 
     /// Whether somebody may yet turn up there: it was not tried in vain, or is being tried.
@@ -402,11 +490,6 @@ impl Entry {
             Standing::Dialling(_) | Standing::HeldUp => true,
             Standing::Connected(_) | Standing::Own => false,
         }
-    }
-
-    /// Where it stands among those that may be dialled.
-    fn turn(&self, addr: SocketAddr) -> (u32, u8, SocketAddr) {
-        (self.failures, self.source.rank(), addr)
     }
 }
 

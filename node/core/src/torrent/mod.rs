@@ -4,7 +4,8 @@
 //! which piece is next, [`selection`] which files are wanted, [`book`] which addresses are known,
 //! [`announcing`] how the trackers stand, [`local`] when it is announced on the local network,
 //! [`blame`] who sent bad data, [`blind`] whom no policy can starve, [`web_seeds`] how HTTP servers
-//! stand, [`roster`] who of the peers is asked first. [`Torrent`] holds them together. Never here: connections, which belong to the session.
+//! stand, [`roster`] who of the peers is asked first; `ranked` is the picker's order. [`Torrent`] holds
+//! them together. Never here: connections, which belong to the session.
 
 pub mod announcing;
 pub mod blame;
@@ -13,6 +14,7 @@ pub mod book;
 pub mod local;
 pub mod picker;
 pub mod pieces;
+mod ranked;
 pub mod roster;
 pub mod selection;
 pub mod web_seeds;
@@ -22,13 +24,14 @@ use std::sync::Arc;
 use crate::{
     bitfield::Bitfield,
     config::EXTENT_LEN,
-    ids::{ConnId, JobId, PieceIndex, PolicyId, TorrentId},
+    ids::{ConnId, JobId, PeerId, PieceIndex, PolicyId, TorrentId},
     metainfo::Metainfo,
     policy::ChunkOrder,
     rate::Rate,
     rng::Rng,
     session::{Chooser, command::Resume, event::Opened, view::PeerSetView},
     time::Timestamp,
+    tracker::announce::ShoalPeer,
 };
 use announcing::Announcing;
 use blame::Blame;
@@ -92,8 +95,9 @@ pub struct Torrent {
     pub condition: Condition,
     /// Announcing goes on after a pause.
     pub resume_announcing: bool,
-    /// The last peer set a tracker sent.
-    pub peer_set: PeerSetView,
+    /// The last peer set a tracker sent, and where in it a peer stands.
+    peer_set: PeerSetView,
+    places: Vec<(u32, u32)>,
     /// The auto_download at work.
     pub auto_download: Option<JobId>,
     /// Connections, in the order they were made.
@@ -175,13 +179,14 @@ impl Torrent {
             id,
             pieces,
             picker,
-            book: Book::default(),
+            book: Book::new(rng.u64()),
             announcing: Announcing::new(&metainfo.trackers, rng),
             local: Local::default(),
             blame: Blame::default(),
             condition,
             resume_announcing: resume.announce && resume.paused && !resume.quit,
             peer_set: PeerSetView::default(),
+            places: Vec::new(),
             auto_download: None,
             conns: Vec::new(),
             roster: Roster::default(),
@@ -210,6 +215,30 @@ impl Torrent {
         torrent.wanted_done_bytes = torrent.done_bytes;
         torrent.select(selection);
         torrent
+    }
+
+    /// The last peer set a tracker sent.
+    #[must_use]
+    pub fn peer_set(&self) -> &PeerSetView {
+        &self.peer_set
+    }
+
+    /// A tracker sent a peer set.
+    pub fn take_peer_set(&mut self, set: PeerSetView) {
+        let places = set.shoal.iter().zip(0..).map(|(peer, place)| (tail(&peer.id), place));
+        self.places = places.collect();
+        self.places.sort_unstable();
+        self.peer_set = set;
+    }
+
+    /// What the tracker reported of a peer: found without a look at all that it named.
+    #[must_use]
+    pub fn reported(&self, id: &PeerId) -> Option<&ShoalPeer> {
+        let tail = tail(id);
+        let first = self.places.partition_point(|place| place.0 < tail);
+        let alike = self.places[first..].iter().take_while(|place| place.0 == tail);
+        let mut alike = alike.map(|place| &*self.peer_set.shoal[place.1 as usize]);
+        alike.find(|peer| peer.id == *id)
     }
 
     /// Which files are wanted.
@@ -354,6 +383,12 @@ impl Torrent {
     pub fn may_fetch(&self) -> bool {
         self.condition == Condition::Active
     }
+}
+
+/// The last bytes of a peer's id: its first ones are those of its client.
+fn tail(id: &PeerId) -> u32 {
+    let [.., a, b, c, d] = id.0;
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// The blocks of `range` that lie wholly in `pad`, in bytes. Both are ranges within a piece; blocks

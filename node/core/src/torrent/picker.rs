@@ -1,13 +1,13 @@
-//! Which piece is begun next: every piece that nobody has begun, ordered so that a decision costs
-//! O(log n) and never a scan of all pieces.
+//! Which piece is begun next: every piece that nobody has begun, ordered so that neither a decision
+//! nor the news that a peer has one more costs a scan of all pieces.
 
-use std::collections::BTreeSet;
-
+use super::ranked::Ranked;
 use crate::{bitfield::Bitfield, ids::PieceIndex, policy::Order, rng::Rng};
 
 /// Availability of every piece, and the pieces not begun in order.
 ///
-/// Invariant: unless `stale`, `ranked` holds exactly the waiting pieces, each under its present rank.
+/// Invariant: unless `stale`, `ranked` holds exactly the waiting pieces, each under its present rank;
+/// in sequential order nobody looks at it.
 #[derive(Debug)]
 pub struct Picker {
     order: Order,
@@ -15,12 +15,10 @@ pub struct Picker {
     partial: Vec<u16>,
     /// Connected peers that have every piece.
     complete: u32,
-    /// Random and fixed: breaks ties, and is the rank of [`Order::Random`].
-    tie: Vec<u32>,
-    /// All pieces in order of `tie`, so that ranking them anew takes no sorting.
-    by_tie: Vec<u32>,
+    /// All pieces, in a random order: those of one rank are in it when all are ranked anew.
+    shuffled: Vec<u32>,
     waiting: Bitfield,
-    ranked: BTreeSet<(u32, u32, u32)>,
+    ranked: Ranked,
     /// So many ranks changed at once that all are made anew before the next piece is begun.
     stale: bool,
     /// Rises with every piece that is put in: what nobody had may be had again.
@@ -35,24 +33,24 @@ pub struct Picker {
 /// search goes by the peer's own bitfield.
 const WALK_MAX: usize = 64;
 /// Where more than one in so many waiting pieces change their rank at once, all are ranked anew:
-/// that costs a tenth a piece of what moving it does.
-const RANK_ALL_FROM: usize = 8;
+/// that costs less a piece than moving it does.
+const RANK_ALL_FROM: usize = 4;
 
 impl Picker {
     /// A picker of `count` pieces, all waiting, in the default order.
     #[must_use]
     pub fn new(count: u32, rng: &mut Rng) -> Self {
-        let tie = (0..count).map(|_| rng.u64() as u32).collect::<Vec<_>>();
-        let mut by_tie = (0..count).collect::<Vec<_>>();
-        by_tie.sort_unstable_by_key(|&piece| (tie[piece as usize], piece));
+        let mut shuffled = (0..count).collect::<Vec<_>>();
+        for place in (1..shuffled.len()).rev() {
+            shuffled.swap(place, rng.below(place + 1));
+        }
         let mut picker = Self {
             order: Order::default(),
             partial: vec![0; count as usize],
             complete: 0,
-            tie,
-            by_tie,
+            shuffled,
             waiting: Bitfield::full(count as usize),
-            ranked: BTreeSet::new(),
+            ranked: Ranked::new(count as usize, rng.fork()),
             stale: true,
             returned: 0,
             window: None,
@@ -98,44 +96,19 @@ impl Picker {
     /// Ranks all pieces anew, where many changed their rank since: [`Self::next`] is quick
     /// afterwards.
     pub fn settle(&mut self) {
-        if std::mem::take(&mut self.stale) {
-            let pieces = match self.order {
-                Order::Sequential => self.waiting.iter_ones().map(|piece| piece.0).collect(),
-                Order::Random => self.waiting_by_tie().collect(),
-                Order::Rarest => self.waiting_by_rank(),
-            };
-            self.ranked = pieces.into_iter().map(|piece| self.key(PieceIndex(piece))).collect();
+        if std::mem::take(&mut self.stale) && self.order != Order::Sequential {
+            let (waiting, partial, order) = (&self.waiting, &self.partial, self.order);
+            let pieces = self.shuffled.iter().copied();
+            let pieces = pieces.filter(|&piece| waiting.get(PieceIndex(piece)));
+            self.ranked.fill(pieces, |piece| rank(order, partial, PieceIndex(piece)));
         }
-    }
-
-    fn waiting_by_tie(&self) -> impl Iterator<Item = u32> + '_ {
-        self.by_tie.iter().copied().filter(|&piece| self.waiting.get(PieceIndex(piece)))
-    }
-
-    /// The waiting pieces in order of rank, then of tie: counted into their places.
-    fn waiting_by_rank(&self) -> Vec<u32> {
-        let rank = |piece: u32| usize::from(self.partial[piece as usize]);
-        let ranks = self.partial.iter().max().map_or(0, |&most| usize::from(most) + 1);
-        let mut places = vec![0; ranks];
-        self.waiting.iter_ones().for_each(|piece| places[rank(piece.0)] += 1);
-        let mut start = 0;
-        for place in &mut places {
-            start += std::mem::replace(place, start);
-        }
-        let mut pieces = vec![0; self.waiting.count_ones()];
-        for piece in self.waiting_by_tie() {
-            let place = &mut places[rank(piece)];
-            pieces[*place] = piece;
-            *place += 1;
-        }
-        pieces
     }
 
     /// A piece waits to be begun again.
     pub fn insert(&mut self, piece: PieceIndex) {
         if self.waiting.set(piece) {
-            if !self.stale {
-                self.ranked.insert(self.key(piece));
+            if self.is_ranked() {
+                self.ranked.insert(piece, self.rank(piece));
             }
             self.first = self.first.min(piece.0);
             self.returned += 1;
@@ -145,9 +118,9 @@ impl Picker {
     /// A piece was begun, or is had.
     pub fn remove(&mut self, piece: PieceIndex) {
         if self.waiting.clear(piece) {
-            let key = self.key(piece);
-            let was_there = self.stale || self.ranked.remove(&key);
-            assert!(was_there, "piece {} was ranked under another key", piece.0);
+            if self.is_ranked() {
+                self.ranked.remove(piece, self.rank(piece));
+            }
             if piece.0 == self.first {
                 self.first = self.first_waiting().map_or(self.first, |first| first.0);
             }
@@ -210,8 +183,11 @@ impl Picker {
             let waiting = self.waiting.iter_ones().filter(|&piece| held(piece));
             return waiting.min_by_key(|&piece| self.key(piece));
         }
-        let mut walk = self.ranked.iter().take(WALK_MAX).map(|&(_, _, piece)| PieceIndex(piece));
-        walk.find(|&piece| held(piece))
+        if self.order == Order::Sequential {
+            let mut walk = self.waiting.ones_from(PieceIndex(self.first)).take(WALK_MAX);
+            return walk.find(|&piece| held(piece));
+        }
+        self.ranked.iter().take(WALK_MAX).find(|&piece| held(piece))
     }
 
     /// A waiting piece that a peer has, the first from an index on, round the end.
@@ -249,14 +225,16 @@ impl Picker {
     }
 
     fn shift(&mut self, piece: PieceIndex, up: bool) {
+        let count = &mut self.partial[piece.0 as usize];
+        let old = *count;
+        *count = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
+        let moved = *count != old;
         // Other orders do not ask how many have a piece.
-        let moves = !self.stale && self.order == Order::Rarest && self.waiting.get(piece);
-        if moves {
-            self.ranked.remove(&self.key(piece));
-        }
-        self.count(piece, up);
-        if moves {
-            self.ranked.insert(self.key(piece));
+        if moved && self.is_ranked() && self.order == Order::Rarest && self.waiting.get(piece) {
+            match up {
+                true => self.ranked.raise(piece, old.into()),
+                false => self.ranked.lower(piece, old.into()),
+            }
         }
     }
 
@@ -266,22 +244,25 @@ impl Picker {
         pieces.iter_ones().for_each(|piece| self.shift(piece, up));
     }
 
-    fn count(&mut self, piece: PieceIndex, up: bool) {
-        let count = &mut self.partial[piece.0 as usize];
-        *count = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
+    fn is_ranked(&self) -> bool {
+        !self.stale && self.order != Order::Sequential
     }
 
-    fn key(&self, piece: PieceIndex) -> (u32, u32, u32) {
-        let index = piece.0 as usize;
-        let rank = match self.order {
-            Order::Rarest => u32::from(self.partial[index]),
-            Order::Sequential | Order::Random => 0,
-        };
-        let tie = match self.order {
-            Order::Rarest | Order::Random => self.tie[index],
-            Order::Sequential => piece.0,
-        };
-        (rank, tie, piece.0)
+    fn rank(&self, piece: PieceIndex) -> usize {
+        rank(self.order, &self.partial, piece)
+    }
+
+    /// Where a waiting piece stands: the least is begun first.
+    fn key(&self, piece: PieceIndex) -> (usize, u32) {
+        let place = if self.is_ranked() { self.ranked.place(piece) } else { piece.0 };
+        (self.rank(piece), place)
+    }
+}
+
+fn rank(order: Order, partial: &[u16], piece: PieceIndex) -> usize {
+    match order {
+        Order::Rarest => partial[piece.0 as usize].into(),
+        Order::Sequential | Order::Random => 0,
     }
 }
 
@@ -349,8 +330,11 @@ mod tests {
             }
             if step % 3 == 0 {
                 picker.settle();
-                let all = picker.waiting.iter_ones().map(|piece| picker.key(piece));
-                assert_eq!(picker.ranked, all.collect(), "step {step}");
+                if picker.order != Order::Sequential {
+                    let all = picker.ranked.iter().collect::<Vec<_>>();
+                    assert!(all.is_sorted_by_key(|&piece| picker.rank(piece)), "step {step}");
+                    assert_eq!(all.len(), picker.waiting.count_ones(), "step {step}");
+                }
                 picker.set_order(Order::ALL[step as usize % Order::ALL.len()], None);
             }
             let count = |n| peers.iter().filter(|have| have.get(PieceIndex(n))).count();

@@ -29,8 +29,6 @@ pub struct Row {
     pub slots: u32,
     /// Bytes a second that it sends us, smoothed.
     pub rate_bps: u64,
-    /// How many pieces it has.
-    pub pieces: usize,
     /// It has all of them.
     pub is_seed: bool,
     /// It lets us have something that we want, and has a free slot; the times below apart.
@@ -82,9 +80,9 @@ pub struct Roster {
     partial: BTreeMap<ConnId, usize>,
     /// No peer rests after this.
     rested: Timestamp,
-    /// Peers that were found to have no waiting piece: when, as the picker counts the pieces put
-    /// back to wait, and how many they had then.
-    barren: BTreeMap<ConnId, (u64, usize)>,
+    /// Peers that were found to have no waiting piece, and got none since: when, as the picker counts
+    /// the pieces put back to wait.
+    barren: BTreeMap<ConnId, u64>,
     /// All open peers were, at that count.
     dry: Option<u64>,
 }
@@ -189,16 +187,23 @@ impl Roster {
         self.dry = Some(returned);
     }
 
-    /// Whether a peer was found to have no waiting piece, and neither it nor the waiting ones
-    /// became more since.
+    /// Whether a peer was found to have no waiting piece, and neither it got one nor one was put back
+    /// since.
     #[must_use]
-    pub fn is_barren(&self, row: &Row, returned: u64) -> bool {
-        self.barren.get(&row.conn) == Some(&(returned, row.pieces))
+    pub fn is_barren(&self, conn: ConnId, returned: u64) -> bool {
+        self.barren.get(&conn) == Some(&returned)
     }
 
     /// A peer was found to have no waiting piece.
-    pub fn is_barren_since(&mut self, row: &Row, returned: u64) {
-        self.barren.insert(row.conn, (returned, row.pieces));
+    pub fn is_barren_since(&mut self, conn: ConnId, returned: u64) {
+        self.barren.insert(conn, returned);
+    }
+
+    /// A peer told of pieces, and one of them may be waiting.
+    pub fn may_be_fertile(&mut self, conn: ConnId) {
+        if self.barren.remove(&conn).is_some() {
+            self.dry = None;
+        }
     }
 
     /// How a peer was when it was looked at last.
@@ -226,13 +231,13 @@ impl Roster {
             && key(self.native, old) == key(self.native, row)
     }
 
-    /// Takes in how a peer stands that keeps its place: it has one more piece, mostly.
+    /// Takes in how a peer stands that keeps its place.
     fn file_in_place(&mut self, row: Row) {
         self.known.insert(row.conn, row);
         if !row.is_open {
             return;
         }
-        if self.dry.is_some_and(|returned| !self.is_barren(&row, returned)) {
+        if self.dry.is_some_and(|returned| !self.is_barren(row.conn, returned)) {
             self.dry = None;
         }
         let key = key(self.native, &row);
@@ -249,7 +254,7 @@ impl Roster {
         if !row.is_open {
             return;
         }
-        if self.dry.is_some_and(|returned| !self.is_barren(&row, returned)) {
+        if self.dry.is_some_and(|returned| !self.is_barren(row.conn, returned)) {
             self.dry = None;
         }
         let key = key(self.native, &row);
@@ -315,7 +320,6 @@ mod tests {
             inflight: 0,
             slots: 4,
             rate_bps: 0,
-            pieces: 8,
             is_seed: false,
             is_open: true,
             rests_until: Timestamp(0),
@@ -386,11 +390,11 @@ mod tests {
     fn it_is_dry_until_a_peer_or_a_piece_comes() {
         let mut roster = Roster::default();
         roster.update(row(1));
-        roster.is_barren_since(&row(1), 5);
+        roster.is_barren_since(ConnId(1), 5);
         roster.is_dry_since(5);
         roster.update(Row { inflight: 1, ..row(1) });
         assert!(roster.is_dry(5) && !roster.is_dry(6), "nothing new but a piece put back");
-        roster.update(Row { pieces: 9, ..row(1) });
+        roster.may_be_fertile(ConnId(1));
         assert!(!roster.is_dry(5), "it has one more");
         roster.is_dry_since(5);
         roster.update(row(2));

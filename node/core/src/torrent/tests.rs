@@ -136,3 +136,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_tracker_reported_is_found_by_the_whole_id() {
+    let mut torrent = torrent();
+    let id = |first: u8, last: u8| {
+        let mut id = [first; 20];
+        id[19] = last;
+        PeerId(id)
+    };
+    let known = |id, left| {
+        let (addr, labels) = (([10, 0, 0, 1], 7000).into(), Arc::default());
+        Arc::new(ShoalPeer { id, addr, up: None, down: None, left, have: None, labels })
+    };
+    // The last bytes of the first two are the same.
+    let mut twin = [2; 20];
+    twin[16..].copy_from_slice(&id(1, 5).0[16..]);
+    let ids = [id(1, 5), PeerId(twin)];
+    let all = ids.into_iter().chain((10..60).map(|n| id(3, n)));
+    let shoal = all.zip(0..).map(|(id, left)| known(id, left)).collect::<Vec<_>>();
+    torrent.take_peer_set(PeerSetView { shoal: shoal.clone(), ..PeerSetView::default() });
+    for peer in &shoal {
+        assert_eq!(torrent.reported(&peer.id), Some(&**peer));
+    }
+    assert_eq!(torrent.reported(&id(4, 5)), None);
+    assert_eq!(torrent.reported(&id(1, 9)), None);
+}

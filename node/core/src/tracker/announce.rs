@@ -132,8 +132,9 @@ pub struct PeerEntry {
 /// The key `shoal` of a reply.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShoalReply {
-    /// The peer set, the asking peer first, at most [`REPLY_PEERS_MAX`].
-    pub peers: Vec<ShoalPeer>,
+    /// The peer set, the asking peer first, at most [`REPLY_PEERS_MAX`]. Shared by all who are told of
+    /// a peer, where they are in one process with the tracker.
+    pub peers: Vec<Arc<ShoalPeer>>,
 }
 
 /// A peer of the peer set.

@@ -174,3 +174,38 @@ fn a_seed_that_met_a_seed_leaves_it_alone_for_half_an_hour() {
     world.run(Duration::from_secs(60), |_| false);
     assert_eq!(world.dialled.len(), 2);
 }
+
+/// A node that may have eight connections, and downloads from twelve seeds.
+fn of_eight(seed: Host) -> (World, usize) {
+    let mut world = World::new(metainfo(64 * MIB, 1024 * 1024));
+    for _ in 0..12 {
+        world.seed(seed);
+    }
+    let config = Config { connections_per_torrent_max: 8, ..Config::default() };
+    let node = world.node(Host::default(), config, bits(64, []));
+    world.download(node, false);
+    world.run(Duration::from_secs(5), |_| false);
+    (world, node)
+}
+
+#[test]
+fn a_quarter_of_the_connections_is_left_for_who_dials_us() {
+    let (mut world, node) = of_eight(Host { upload_bps: 256 * 1024, ..Host::default() });
+    assert_eq!(world.session(node).connection_count(), 6);
+    let addr = world.addr(node);
+    let taken = [(); 3].map(|()| {
+        let caller = world.node(Host::default(), Config::default(), bits(64, []));
+        let torrent = world.torrent(caller);
+        world.ask(caller, Command::ConnectPeer(torrent, addr)).is_ok()
+    });
+    assert_eq!(taken, [true, true, false]);
+    assert_eq!(world.session(node).connection_count(), 8);
+}
+
+#[test]
+fn connections_of_no_use_are_no_reason_to_dial_nobody_else() {
+    let (mut world, node) = of_eight(Host { rejects: true, ..Host::default() });
+    assert_eq!(world.session(node).connection_count(), 6);
+    world.run(MINUTE, |_| false);
+    assert_eq!(world.session(node).connection_count(), 8);
+}

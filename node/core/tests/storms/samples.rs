@@ -223,7 +223,7 @@ pub(crate) fn announce_replies() -> Vec<Vec<u8>> {
         warning: Some("slow down".to_owned()),
         tracker_id: Some(b"id".to_vec()),
         external_ip: Some([10, 0, 0, 9].into()),
-        shoal: Some(ShoalReply { peers: vec![known] }),
+        shoal: Some(ShoalReply { peers: vec![known.into()] }),
         ..AnnounceReply::new(1800)
     };
     let forms = [PeerForm::Compact, PeerForm::Full, PeerForm::WithoutIds];

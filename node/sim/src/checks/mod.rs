@@ -2,6 +2,10 @@
 //! for what the step touched, and as a whole every virtual second. The first violation ends a run.
 //! Never here: what a plan expects of its numbers.
 
+pub(crate) mod pace;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use shoal_core::{
@@ -49,6 +53,10 @@ pub(crate) enum Check {
     Buffers,
     /// What sessions count is what went over their connections.
     Counters,
+    /// A peer is told of others once a minute at most.
+    Gossip,
+    /// The tracker is asked again no sooner than it allows.
+    Announces,
     /// Deadlines move forward.
     Deadlines,
     /// Who can go on does.
@@ -73,7 +81,7 @@ pub(crate) struct Checks {
 }
 
 impl Check {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Core,
         Self::Pieces,
         Self::Leases,
@@ -85,6 +93,8 @@ impl Check {
         Self::Slots,
         Self::Buffers,
         Self::Counters,
+        Self::Gossip,
+        Self::Announces,
         Self::Deadlines,
         Self::Progress,
         Self::Leaks,
@@ -103,6 +113,8 @@ impl Check {
             Self::Slots => "slots",
             Self::Buffers => "buffers",
             Self::Counters => "counters",
+            Self::Gossip => "gossip",
+            Self::Announces => "announces",
             Self::Deadlines => "deadlines",
             Self::Progress => "progress",
             Self::Leaks => "leaks",

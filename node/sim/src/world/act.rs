@@ -15,7 +15,7 @@ use shoal_core::{
 };
 
 use super::{World, agenda::What};
-use crate::checks::Check;
+use crate::checks::{Check, pace::Announced};
 
 /// The only policy of a host.
 pub(super) const POLICY: PolicyId = PolicyId(1);
@@ -25,7 +25,7 @@ const CONSULT_TAKES: Duration = Duration::from_micros(30);
 const MERGE_TAKES: Duration = Duration::from_millis(2);
 
 impl World {
-    pub(super) fn act(&mut self, host: usize, action: Action) {
+    pub(crate) fn act(&mut self, host: usize, action: Action) {
         match action {
             Action::Dial { conn, addr, .. } => self.dial(host, conn, addr),
             // No plan has web seeds, nor magnet links: nothing asks for either.
@@ -62,6 +62,9 @@ impl World {
     }
 
     fn announce(&mut self, host: usize, announce: AnnounceId, request: &AnnounceRequest) {
+        let now = self.now;
+        let before = self.hosts[host].node.as_ref().and_then(|node| node.announced);
+        self.checks.announces(now, host, request, before);
         let result = if self.tracker_down > 0 {
             Err(AnnounceFailure::Unreachable { cause: "connection refused".to_owned() })
         } else {
@@ -70,6 +73,10 @@ impl World {
                 AnnounceFailure::Refused { reason: failure.to_string(), retry_in_s: None }
             })
         };
+        if let (Ok(reply), Some(node)) = (&result, self.node(host)) {
+            let min_interval_s = reply.min_interval_s.unwrap_or(0);
+            node.announced = Some(Announced::new(now, request, min_interval_s));
+        }
         let round_trip = self.plan.tracker.round_trip;
         self.later(host, round_trip, Event::AnnounceFinished { announce, result });
     }

@@ -21,6 +21,7 @@ use super::{
     link::{Block, EndId},
     pipe::Pipe,
 };
+use crate::checks::pace::Announced;
 
 /// A host and everything it has.
 pub(crate) struct Host {
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) able: Option<Timestamp>,
     /// When payload last came.
     pub(crate) moved: Timestamp,
+    /// What it last told the tracker.
+    pub(crate) announced: Option<Announced>,
 }
 
 /// What is here of an extent.

@@ -32,11 +32,17 @@ pub(crate) enum Phase {
     Gone,
 }
 
-/// One end.
+/// One end. What every message asks for comes first, in one line of the processor's cache: there are
+/// hundreds of thousands of ends.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct End {
     pub(crate) host: usize,
     pub(crate) conn: ConnId,
+    /// When the last message that it sent arrives: the next is not before.
+    pub(crate) last_arrival: Timestamp,
+    /// Which of the connections that had its place it is of.
+    generation: u32,
     pub(crate) phase: Phase,
     /// It serves requests.
     pub(crate) serving: bool,
@@ -57,10 +63,10 @@ pub(crate) struct End {
     pub(crate) paced_until: Timestamp,
     /// Payload that went out and was not told to its session.
     pub(crate) untold: u64,
-    /// When the last message that it sent arrives: the next is not before.
-    pub(crate) last_arrival: Timestamp,
     /// What it fetches, in the order granted.
     pub(crate) fetches: Vec<Fetch>,
+    /// When it last told of others.
+    pub(crate) gossiped: Option<Timestamp>,
 }
 
 /// A request on its way, or being served.
@@ -118,7 +124,7 @@ pub(crate) struct Packet {
 /// All connections.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    pairs: Vec<([End; 2], u32)>,
+    pairs: Vec<[End; 2]>,
     free: Vec<u32>,
 }
 
@@ -134,6 +140,8 @@ impl End {
         Self {
             host,
             conn,
+            last_arrival: now,
+            generation: 0,
             phase,
             serving: false,
             served: (None, Duration::ZERO),
@@ -145,8 +153,8 @@ impl End {
             pace: None,
             paced_until: Timestamp(0),
             untold: 0,
-            last_arrival: now,
             fetches: Vec::new(),
+            gossiped: None,
         }
     }
 
@@ -158,38 +166,41 @@ impl End {
 
 impl Links {
     /// Takes a connection in; the end that dials.
-    pub(crate) fn insert(&mut self, ends: [End; 2]) -> EndId {
+    pub(crate) fn insert(&mut self, mut ends: [End; 2]) -> EndId {
         let place = match self.free.pop() {
             Some(place) => {
                 let pair = &mut self.pairs[place as usize];
-                pair.0 = ends;
+                let generation = pair[0].generation;
+                ends.iter_mut().for_each(|end| end.generation = generation);
+                *pair = ends;
                 place
             }
             None => {
-                self.pairs.push((ends, 0));
+                self.pairs.push(ends);
                 u32::try_from(self.pairs.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        EndId { place: place * 2, generation: self.pairs[place as usize].1 }
+        EndId { place: place * 2, generation: self.pairs[place as usize][0].generation }
     }
 
     /// An end, unless its connection is gone.
     pub(crate) fn get(&self, id: EndId) -> Option<&End> {
-        let (ends, generation) = &self.pairs[(id.place / 2) as usize];
-        (*generation == id.generation).then(|| &ends[(id.place & 1) as usize])
+        let end = &self.pairs[(id.place / 2) as usize][(id.place & 1) as usize];
+        (end.generation == id.generation).then_some(end)
     }
 
     pub(crate) fn get_mut(&mut self, id: EndId) -> Option<&mut End> {
-        let (ends, generation) = &mut self.pairs[(id.place / 2) as usize];
-        (*generation == id.generation).then(|| &mut ends[(id.place & 1) as usize])
+        let end = &mut self.pairs[(id.place / 2) as usize][(id.place & 1) as usize];
+        (end.generation == id.generation).then_some(end)
     }
 
     /// Lets go of a connection of which both ends are gone.
     pub(crate) fn release(&mut self, id: EndId) {
-        let (ends, generation) = &mut self.pairs[(id.place / 2) as usize];
-        if *generation == id.generation && ends.iter().all(|end| end.phase == Phase::Gone) {
-            *generation += 1;
+        let ends = &mut self.pairs[(id.place / 2) as usize];
+        let is_gone = |end: &End| end.generation == id.generation && end.phase == Phase::Gone;
+        if ends.iter().all(is_gone) {
             for end in ends {
+                end.generation += 1;
                 (end.requests, end.fetches) = (VecDeque::new(), Vec::new());
             }
             self.free.push(id.place / 2);
@@ -199,11 +210,11 @@ impl Links {
     /// Every end that is there, in order of place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EndId, &End)> {
         let there = self.pairs.iter().zip(0_u32..);
-        there.flat_map(|((ends, generation), place)| {
+        there.flat_map(|(ends, place)| {
             let ends = ends.iter().zip(0_u32..);
             let there = ends.filter(|(end, _)| end.phase != Phase::Gone);
             there.map(move |(end, side)| {
-                (EndId { place: place * 2 + side, generation: *generation }, end)
+                (EndId { place: place * 2 + side, generation: end.generation }, end)
             })
         })
     }

@@ -31,7 +31,7 @@ mod wire;
 pub(crate) use close::since_origin;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -98,8 +98,8 @@ pub(crate) struct World {
     unfinished: usize,
     /// Hosts that have not come.
     absent: usize,
-    /// What each host is yet to hear of pieces, by turn.
-    haves: Vec<VecDeque<wire::Turn>>,
+    /// What hosts are yet to hear of pieces, by turn.
+    haves: BTreeMap<Timestamp, Vec<wire::Told>>,
     /// Actions of the fact under way; kept for its memory.
     actions: Vec<Action>,
 }
@@ -171,7 +171,7 @@ impl World {
             }
             What::Told(end, event) => self.told(end, *event),
             What::Have(end, piece) => self.told_have(end, piece),
-            What::Haves(host) => self.hear(host),
+            What::Haves => self.hear(),
             What::Knock(end) => self.knock(end),
             What::Hangup(end) => self.hung_up(end),
             What::Asked(end, request) => self.asked(end, *request),

@@ -75,7 +75,7 @@ impl World {
             checks: Checks::new(&plan),
             unfinished: 0,
             absent: 0,
-            haves: Vec::new(),
+            haves: BTreeMap::new(),
             actions: Vec::new(),
             metainfo,
             plan,
@@ -115,7 +115,6 @@ impl World {
                 self.agenda.at(ORIGIN + until, What::Fault(index, Turn::Ends));
             }
         }
-        self.haves = vec![Default::default(); self.hosts.len()];
         self.agenda.at(ORIGIN + Duration::from_secs(1), What::Inspect);
     }
 
@@ -251,6 +250,7 @@ impl World {
             unasked: 0,
             able: None,
             moved: self.now,
+            announced: None,
         }
     }
 

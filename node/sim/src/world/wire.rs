@@ -12,7 +12,7 @@ use shoal_core::{
         fault::CloseCause,
     },
     time::Timestamp,
-    wire::{Message, Terms},
+    wire::{Message, Terms, extended::Extension},
 };
 
 use super::{
@@ -32,8 +32,13 @@ pub(super) enum Said {
 
 /// What all hosts speak.
 const TERMS: Terms = Terms { fast: true, extended: true };
-/// What a host hears of pieces at one time: when, and which ends hear of which.
-pub(super) type Turn = (Timestamp, Vec<(EndId, PieceIndex)>);
+/// What an end hears of a piece, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    host: usize,
+    end: EndId,
+    piece: PieceIndex,
+}
 
 /// A turn of a host, microseconds.
 const TURN_US: u64 = 10_000;
@@ -156,6 +161,7 @@ impl World {
             return self.tell_have(id, piece);
         }
         self.note_wishes(id, &message);
+        self.note_gossip(host, id, &message);
         self.tell(id, message);
     }
 
@@ -171,6 +177,16 @@ impl World {
         {
             other.wanted = wanted;
         }
+    }
+
+    fn note_gossip(&mut self, host: usize, id: EndId, message: &Message) {
+        let Message::Extended { id: extension, .. } = message else { return };
+        if Extension::of_id(*extension) != Some(Extension::Pex) {
+            return;
+        }
+        let now = self.now;
+        let before = self.links.get_mut(id).and_then(|end| end.gossiped.replace(now));
+        self.checks.gossiped(now, host, before);
     }
 
     pub(super) fn serve(&mut self, host: usize, conn: ConnId, serving: Serving) {
@@ -236,36 +252,36 @@ impl World {
         let Some(at) = self.arrival(id) else { return };
         let Some(host) = self.links.get(id.other()).map(|other| other.host) else { return };
         let turn = Timestamp(at.0.next_multiple_of(TURN_US));
-        let said = (id.other(), piece);
-        let turns = &mut self.haves[host];
-        match turns.iter_mut().find(|(at, _)| *at == turn) {
-            Some((_, of_turn)) => of_turn.push(said),
-            None => {
-                turns.push_back((turn, vec![said]));
-                self.agenda.at(turn, What::Haves(host));
-            }
-        }
+        let agenda = &mut self.agenda;
+        let told = self.haves.entry(turn).or_insert_with(|| {
+            agenda.at(turn, What::Haves);
+            Vec::new()
+        });
+        told.push(Told { host, end: id.other(), piece });
     }
 
-    /// A host hears the `have` messages of a turn.
-    pub(super) fn hear(&mut self, host: usize) {
-        let Some(place) = self.haves[host].iter().position(|(at, _)| *at == self.now) else {
-            return;
-        };
-        let Some((_, said)) = self.haves[host].remove(place) else { return };
-        let mut heard = Vec::with_capacity(said.len());
-        for (id, piece) in said {
-            let Some(end) = self.links.get(id).filter(|end| end.phase == Phase::Open) else {
-                continue;
-            };
-            let conn = end.conn;
-            if self.is_cut_off(id) {
-                self.hold(id, What::Have(id, piece));
-                continue;
+    /// All hosts hear the `have` messages of a turn, one after the other.
+    pub(super) fn hear(&mut self) {
+        let Some(mut told) = self.haves.remove(&self.now) else { return };
+        // What a host hears stays in order.
+        told.sort_by_key(|told| told.host);
+        for of_host in told.chunk_by(|one, other| one.host == other.host) {
+            let mut heard = Vec::with_capacity(of_host.len());
+            for &Told { end: id, piece, .. } in of_host {
+                let Some(end) = self.links.get(id).filter(|end| end.phase == Phase::Open) else {
+                    continue;
+                };
+                let conn = end.conn;
+                if self.is_cut_off(id) {
+                    self.hold(id, What::Have(id, piece));
+                    continue;
+                }
+                heard.push((conn, Message::Have(piece)));
             }
-            heard.push(Event::MessageReceived { conn, message: Message::Have(piece) });
+            let heard = heard.into_iter();
+            let heard = heard.map(|(conn, message)| Event::MessageReceived { conn, message });
+            self.facts(of_host[0].host, heard);
         }
-        self.facts(host, heard);
     }
 
     pub(super) fn told_have(&mut self, id: EndId, piece: PieceIndex) {

@@ -142,7 +142,7 @@ impl Session {
         if announcing.has_tracker() {
             announcing.want(self.now);
         }
-        let mut book = Book::default();
+        let mut book = Book::new(self.rng.u64());
         let limit = self.config.peers_per_torrent_max;
         for &addr in &magnet.peers {
             book.learn(addr, book::Source::Operator, limit);

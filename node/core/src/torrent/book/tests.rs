@@ -160,3 +160,54 @@ fn who_comes_again_and_again_with_other_addresses_is_not_believed_for_ever() {
     now = now + Duration::from_micros(1);
     assert_eq!(heard(&mut book, now), HEARSAY_PER_MINUTE_MAX);
 }
+
+#[test]
+fn equals_are_dialled_in_an_order_that_is_each_nodes_own() {
+    let order = |seed| {
+        let mut book = Book::new(seed);
+        for n in 1..100 {
+            book.learn(addr(n), TRACKER, 1000);
+        }
+        book.due(Timestamp::default(), 5)
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
+}
+
+#[test]
+fn time_is_given_only_to_addresses_that_nobody_tried() {
+    let mut book = Book::default();
+    let at = Timestamp(1_000_000);
+    for n in 1..4 {
+        book.learn(addr(n), TRACKER, 10);
+    }
+    book.connected(addr(1), ConnId(1));
+    book.closed(addr(1), ConnId(1), Timestamp(1));
+    book.give_time(at);
+    assert_eq!(book.due(Timestamp(1), 9), [addr(1)]);
+    book.learn(addr(4), TRACKER, 10);
+    assert_eq!(book.due(Timestamp(1), 9).len(), 2);
+    book.give_time(at + MINUTE);
+    assert_eq!(book.due(at, 9).len(), 3, "who has a time keeps it");
+    book.check_invariants();
+}
+
+#[test]
+fn a_full_book_forgets_whom_it_trusts_least_of_those_that_it_may_forget() {
+    let mut book = Book::default();
+    for (n, source) in [(1, TRACKER), (2, Source::Incoming), (3, pex(1)), (4, pex(1))] {
+        assert!(book.learn(addr(n), source, 4), "{n}");
+    }
+    book.connected(addr(3), ConnId(1));
+    let forgotten = |book: &mut Book, new, source| {
+        let known = [1, 2, 3, 4].into_iter().filter(|&n| book.knows(&addr(n))).collect::<Vec<_>>();
+        let learnt = book.learn(addr(new), source, 4);
+        book.check_invariants();
+        let gone = known.into_iter().find(|&n| !book.knows(&addr(n)));
+        (learnt, gone)
+    };
+    assert_eq!(forgotten(&mut book, 5, TRACKER), (true, Some(4)));
+    assert_eq!(forgotten(&mut book, 6, TRACKER), (true, Some(2)));
+    assert_eq!(forgotten(&mut book, 7, TRACKER), (false, None), "who is connected stays");
+    assert!(forgotten(&mut book, 8, Source::Operator).0, "in place of one of the tracker");
+}

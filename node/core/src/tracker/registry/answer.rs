@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -141,7 +142,7 @@ fn bounded(peers: &[(SocketAddr, &Peer)]) -> ShoalReply {
         room -= if fits { len } else { 0 };
         fits
     };
-    let mut set: Vec<ShoalPeer> = Vec::new();
+    let mut set: Vec<Arc<ShoalPeer>> = Vec::new();
     for &(addr, peer) in peers {
         let status = peer.shoal();
         let labels = status.map(|status| &status.labels);
@@ -150,22 +151,21 @@ fn bounded(peers: &[(SocketAddr, &Peer)]) -> ShoalReply {
         if !take(PEER_LEN + labels_len) {
             break;
         }
-        set.push(ShoalPeer {
-            id: peer.id,
-            addr,
-            up: status.map(|status| status.up),
-            down: status.map(|status| status.down),
-            left: peer.bytes().left,
-            have: None,
-            labels: labels.cloned().unwrap_or_default(),
-        });
+        set.push(status.cloned().unwrap_or_else(|| Arc::new(foreign(addr, peer))));
     }
-    for (entry, (_, peer)) in set.iter_mut().zip(peers) {
-        let have = peer.shoal().and_then(|status| status.have.as_deref());
-        let have = have.filter(|have| take(have.len() + STRING_LEN));
-        entry.have = have.map(<[u8]>::to_vec);
+    for entry in &mut set {
+        let have = entry.have.as_ref();
+        if have.is_some_and(|have| !take(have.len() + STRING_LEN)) {
+            Arc::make_mut(entry).have = None;
+        }
     }
     ShoalReply { peers: set }
+}
+
+/// How a peer is listed that says nothing of itself but what BEP 3 asks for.
+fn foreign(addr: SocketAddr, peer: &Peer) -> ShoalPeer {
+    let (left, labels) = (peer.bytes().left, Arc::default());
+    ShoalPeer { id: peer.id, addr, up: None, down: None, left, have: None, labels }
 }
 
 fn is_staying(request: &AnnounceRequest) -> bool {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Entered, LeaveReason, Registry, SwarmEvent, SwarmEventKind,
     expire::second_after,
-    peer::{Bytes, Parts, Peer, Status, labels_bytes},
+    peer::{Bytes, Parts, Peer, bytes_of, labels_bytes},
     swarm::{PeerKey, Place, Swarm},
 };
 use crate::{
@@ -17,7 +17,9 @@ use crate::{
     ids::InfoHash,
     time::Timestamp,
     tracker::{
-        announce::{AnnounceEvent, AnnounceRequest, BYTES_MAX, Failure, KEY_LEN_MAX, ShoalStatus},
+        announce::{
+            AnnounceEvent, AnnounceRequest, BYTES_MAX, Failure, KEY_LEN_MAX, ShoalPeer, ShoalStatus,
+        },
         labels,
     },
 };
@@ -95,8 +97,9 @@ impl Registry {
         let is_completion = request.event == Some(AnnounceEvent::Completed) && request.left == 0;
         let completed = is_completion && !before.completed;
         let seen = second_after(now);
-        let status = request.shoal.as_ref().map(|status| self.status(status, before));
-        self.status_bytes += status.as_ref().map_or(0, Status::bytes);
+        let shoal = request.shoal.as_ref();
+        let shoal = shoal.map(|status| Arc::new(self.status(request, addr, status, before)));
+        self.status_bytes += shoal.as_ref().map_or(0, |status| bytes_of(status));
         let peer = Peer::new(Parts {
             id: request.peer_id,
             secret: request.key.as_deref().filter(|key| key.len() <= KEY_LEN_MAX),
@@ -106,7 +109,7 @@ impl Registry {
                 left: request.left.min(BYTES_MAX),
             },
             source: Some(entered.source).filter(|&source| source != addr.ip()),
-            shoal: status,
+            shoal,
             joined: before.joined.unwrap_or(seen),
             seen,
             completed: is_completion || before.completed,
@@ -162,14 +165,21 @@ impl Registry {
         let Some(place) = place else { return Before::default() };
         let peer = self.torrents.swarm(index).peer(place);
         self.status_bytes -= peer.status_bytes();
-        let (up, down) = peer.shoal().map_or((0, 0), |status| (status.up, status.down));
+        let total = |of: fn(&ShoalPeer) -> Option<u64>| peer.shoal().and_then(|status| of(status));
+        let (up, down) = (total(|s| s.up).unwrap_or(0), total(|s| s.down).unwrap_or(0));
         let (joined, completed) = (Some(peer.joined), peer.completed);
         Before { place: Some(place), joined, completed, up, down }
     }
 
     /// The status to keep of a peer: totals never fall, and what does not fit the budget is left out.
     /// One that lacks nothing may have a bitfield, if it does not want everything (BEP 21).
-    fn status(&self, status: &ShoalStatus, before: Before) -> Status {
+    fn status(
+        &self,
+        request: &AnnounceRequest,
+        addr: SocketAddr,
+        status: &ShoalStatus,
+        before: Before,
+    ) -> ShoalPeer {
         let room = self.config.have_bytes_max.saturating_sub(self.status_bytes);
         let is_bounded = labels::are_bounded(&status.labels);
         let labels =
@@ -178,10 +188,13 @@ impl Registry {
         let room = room - labels_bytes(&labels);
         let have =
             status.have.as_deref().filter(|have| have.len() <= ANNOUNCE_HAVE_LEN_MAX.min(room));
-        Status {
+        ShoalPeer {
+            id: request.peer_id,
+            addr,
+            up: Some(status.up.min(BYTES_MAX).max(before.up)),
+            down: Some(status.down.min(BYTES_MAX).max(before.down)),
+            left: request.left.min(BYTES_MAX),
             have: have.map(Into::into),
-            up: status.up.min(BYTES_MAX).max(before.up),
-            down: status.down.min(BYTES_MAX).max(before.down),
             labels,
         }
     }

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::packed::{Secret, U48};
-use crate::{ids::PeerId, policy::Labels};
+use crate::{ids::PeerId, policy::Labels, tracker::announce::ShoalPeer};
 
 /// A peer as the registry keeps it.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ struct Rest {
     bytes: Option<Bytes>,
     /// Where it announces from, where that is not where it listens.
     source: Option<IpAddr>,
-    shoal: Option<Status>,
+    shoal: Option<Arc<ShoalPeer>>,
 }
 
 /// What a peer says of its bytes, since it started.
@@ -55,20 +55,12 @@ pub(super) struct Parts<'a> {
     pub(super) bytes: Bytes,
     /// Where it announces from, if not from where it listens.
     pub(super) source: Option<IpAddr>,
-    /// `None`: a foreign peer.
-    pub(super) shoal: Option<Status>,
+    /// As it is listed under `shoal`: made once, and shared by all who are told. `None`: a foreign
+    /// peer.
+    pub(super) shoal: Option<Arc<ShoalPeer>>,
     pub(super) joined: u32,
     pub(super) seen: u32,
     pub(super) completed: bool,
-}
-
-/// What a shoal peer says of itself.
-#[derive(Clone, Debug)]
-pub(super) struct Status {
-    pub(super) have: Option<Box<[u8]>>,
-    pub(super) up: u64,
-    pub(super) down: u64,
-    pub(super) labels: Arc<Labels>,
 }
 
 impl Peer {
@@ -118,20 +110,19 @@ impl Peer {
         self.rest.as_ref().and_then(|rest| rest.source)
     }
 
-    pub(super) fn shoal(&self) -> Option<&Status> {
+    pub(super) fn shoal(&self) -> Option<&Arc<ShoalPeer>> {
         self.rest.as_ref().and_then(|rest| rest.shoal.as_ref())
     }
 
     /// The bytes of its status that count against the budget: bitfield and labels.
     pub(super) fn status_bytes(&self) -> usize {
-        self.shoal().map_or(0, Status::bytes)
+        self.shoal().map_or(0, |status| bytes_of(status))
     }
 }
 
-impl Status {
-    pub(super) fn bytes(&self) -> usize {
-        self.have.as_ref().map_or(0, |have| have.len()) + labels_bytes(&self.labels)
-    }
+/// The bytes of a status that count against the budget.
+pub(super) fn bytes_of(status: &ShoalPeer) -> usize {
+    status.have.as_ref().map_or(0, Vec::len) + labels_bytes(&status.labels)
 }
 
 pub(super) fn labels_bytes(labels: &Labels) -> usize {

@@ -327,7 +327,7 @@ fn read_shoal(shoal: &Dict<'_>) -> Option<ShoalReply> {
 }
 
 /// A peer of the key `shoal`. `last` are the labels of the one before: equal ones are shared.
-fn read_shoal_peer(peer: &Dict<'_>, last: &mut Arc<Labels>) -> Option<ShoalPeer> {
+fn read_shoal_peer(peer: &Dict<'_>, last: &mut Arc<Labels>) -> Option<Arc<ShoalPeer>> {
     let number = |key| peer.get(key).and_then(Value::as_unsigned).filter(|&n| n <= BYTES_MAX);
     let have = peer.get("have").and_then(Value::as_bytes);
     let have = have.filter(|have| !have.is_empty() && have.len() <= ANNOUNCE_HAVE_LEN_MAX);
@@ -337,7 +337,7 @@ fn read_shoal_peer(peer: &Dict<'_>, last: &mut Arc<Labels>) -> Option<ShoalPeer>
         *last = Arc::new(labels);
     }
     let id = peer.get("id")?.as_bytes()?;
-    Some(ShoalPeer {
+    let known = ShoalPeer {
         id: PeerId(id.try_into().ok()?),
         addr: read_addr(peer)?,
         up: number("up"),
@@ -345,7 +345,8 @@ fn read_shoal_peer(peer: &Dict<'_>, last: &mut Arc<Labels>) -> Option<ShoalPeer>
         left: number("left")?,
         have: have.map(<[u8]>::to_vec),
         labels: Arc::clone(last),
-    })
+    };
+    Some(Arc::new(known))
 }
 
 #[cfg(test)]

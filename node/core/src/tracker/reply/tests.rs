@@ -9,8 +9,8 @@ fn peer(addr: &str, id: Option<u8>) -> PeerEntry {
     PeerEntry { addr: addr.parse().unwrap(), id: id.map(|id| PeerId([id; 20])) }
 }
 
-fn shoal_peer(id: u8, have_len: usize) -> ShoalPeer {
-    ShoalPeer {
+fn shoal_peer(id: u8, have_len: usize) -> Arc<ShoalPeer> {
+    Arc::new(ShoalPeer {
         id: PeerId([id; 20]),
         addr: SocketAddr::new([10, 0, 0, id].into(), 7000),
         up: Some(u64::from(id)),
@@ -18,7 +18,7 @@ fn shoal_peer(id: u8, have_len: usize) -> ShoalPeer {
         left: 9,
         have: (have_len > 0).then(|| vec![id; have_len]),
         labels: Arc::new(Labels::from([("zone".to_owned(), "a".to_owned())])),
-    }
+    })
 }
 
 fn full() -> AnnounceReply {
@@ -184,7 +184,7 @@ fn bitfields_beyond_the_limit_of_the_extension_are_left_out() {
 fn peers_beyond_the_limit_of_the_extension_are_left_out() {
     let mut peer = shoal_peer(1, 0);
     let labels = (0..16).map(|i| (format!("{i:064}"), "v".repeat(64))).collect();
-    peer.labels = Arc::new(labels);
+    Arc::make_mut(&mut peer).labels = Arc::new(labels);
     let bytes = encode_shoal(&ShoalReply { peers: vec![peer; REPLY_PEERS_MAX] });
     assert!((SHOAL_LEN_MAX - 4096..=SHOAL_LEN_MAX).contains(&bytes.len()), "{}", bytes.len());
     assert!(bencode::decode(&bytes).is_ok());

@@ -1,4 +1,4 @@
-//! A connection to a node with the run's ends: calls under a deadline, and output in the chosen
+//! A connection to a node with the run's ends: calls under a deadline; `output` writes in the chosen
 //! format. Never here: what a command asks or shows.
 
 use std::{
@@ -15,32 +15,39 @@ use shoal::{
         tracker_service_client::TrackerServiceClient,
     },
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, client::Grpc};
 
 use crate::{
-    clean::{clean, clean_lines, escape_json},
-    cli::{Format, PeerArgs},
+    cli::{Format, peer::PeerArgs},
     failure::Failure,
     io::Io,
-    json::{self, Layout, Reply},
+    methods::Knows,
+    settle::Settled,
 };
+
+mod output;
+
+use output::Screen;
+pub(crate) use output::Shown;
 
 /// Longest wait for a reply that is no stream, where `--timeout` sets none.
 const UNARY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Columns of a terminal that does not tell.
-const WIDTH_DEFAULT: usize = 80;
 
 /// A node, and where to write what it says.
 pub(crate) struct Session<'io> {
     pub(crate) io: &'io mut Io,
     pub(crate) format: Format,
+    /// Which formats the command has, and where its identifiers are.
+    pub(crate) knows: Knows,
     /// Paths on this side mean the same on the node.
     pub(crate) over_unix: bool,
     /// The torrent where a command names none.
     pub(crate) torrent: Option<String>,
+    /// Where the node is, as it was given.
+    pub(crate) endpoint: String,
     /// What goes on in the node when the command is interrupted.
     pub(crate) interrupt_note: Option<String>,
+    screen: Screen,
     channel: Connection,
     timeout: Option<Duration>,
     started: Instant,
@@ -55,34 +62,33 @@ macro_rules! clients {
 }
 
 impl<'io> Session<'io> {
-    pub(crate) fn new(
-        io: &'io mut Io,
-        format: Format,
-        channel: Connection,
-        over_unix: bool,
-        timeout: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn new(io: &'io mut Io, channel: Connection, settled: &Settled) -> Self {
         Self {
             io,
-            format,
-            over_unix,
-            torrent: None,
+            format: settled.format.unwrap_or(Format::Table),
+            knows: Knows::NoNames,
+            over_unix: settled.endpoint.starts_with("unix:"),
+            torrent: settled.torrent.clone(),
+            endpoint: settled.endpoint.clone(),
             interrupt_note: None,
+            screen: Screen::default(),
             channel,
-            timeout,
+            timeout: settled.timeout,
             started: Instant::now(),
         }
     }
 
     /// Begins another command: its time runs from here.
-    pub(crate) fn begin(&mut self, format: Format, timeout: Option<Duration>) {
+    pub(crate) fn begin(&mut self, format: Format, knows: Knows, timeout: Option<Duration>) {
         self.format = format;
+        self.knows = knows;
         self.timeout = timeout;
         self.started = Instant::now();
         self.interrupt_note = None;
+        self.screen = Screen::default();
     }
 
-    /// Gives the command its whole time again, after a person was asked.
+    /// Gives the command its whole time again: after a person was asked, or for another look.
     pub(crate) fn restart_clock(&mut self) {
         self.started = Instant::now();
     }
@@ -95,6 +101,16 @@ impl<'io> Session<'io> {
         policy -> PolicyServiceClient
         node -> NodeServiceClient
         auth -> AuthServiceClient
+    }
+
+    /// The connection itself.
+    pub(crate) fn connection(&self) -> Connection {
+        self.channel.clone()
+    }
+
+    /// A client of methods that only descriptors tell of.
+    pub(crate) fn any(&self) -> Grpc<Connection> {
+        Grpc::new(self.connection()).max_decoding_message_size(REPLY_LEN_MAX)
     }
 
     /// What a request names the torrent by; empty for the node's only one.
@@ -177,83 +193,11 @@ impl<'io> Session<'io> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
 
-    fn unary_limit(&self) -> Duration {
+    pub(crate) fn unary_limit(&self) -> Duration {
         self.time_left().unwrap_or(UNARY_TIMEOUT)
     }
 
     fn too_late(&self) -> Failure {
         Failure::deadline(self.timeout.unwrap_or(UNARY_TIMEOUT))
-    }
-
-    /// Columns that a table may take; `None` where output is no terminal and nothing is cut.
-    pub(crate) fn width(&self) -> Option<usize> {
-        self.io.terminals.stdout.then(|| {
-            let width = comfy_table::Table::new().width().map_or(WIDTH_DEFAULT, usize::from);
-            if width == 0 { WIDTH_DEFAULT } else { width }
-        })
-    }
-
-    /// Writes a reply: its JSON form, or what `text` makes of it.
-    pub(crate) fn reply<R: Reply>(
-        &mut self,
-        reply: &R,
-        text: impl FnOnce(&R, Option<usize>) -> String,
-    ) -> Result<(), Failure> {
-        match self.format {
-            Format::Json => self.document(reply, Layout::Pretty),
-            Format::Table => {
-                let text = text(reply, self.width());
-                self.write(&text)
-            }
-        }
-    }
-
-    /// Writes a reply: its JSON form, or its sentence.
-    pub(crate) fn sentence<R: Reply>(&mut self, reply: &R, message: &str) -> Result<(), Failure> {
-        self.reply(reply, |_, _| format!("{}\n", clean(message)))
-    }
-
-    /// Writes a message of a stream as a line of JSON; a table shows only the last, later.
-    pub(crate) fn step<R: Reply>(&mut self, message: &R) -> Result<(), Failure> {
-        match self.format {
-            Format::Json => self.document(message, Layout::Line),
-            Format::Table => Ok(()),
-        }
-    }
-
-    /// Writes text for a person to standard output; every character in it is made harmless.
-    pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.put(&clean_lines(text))
-    }
-
-    fn document<R: Reply>(&mut self, reply: &R, layout: Layout) -> Result<(), Failure> {
-        let document = json::document(reply, layout).map_err(Failure::internal)?;
-        self.put(&format!("{}\n", escape_json(&document)))
-    }
-
-    fn put(&mut self, text: &str) -> Result<(), Failure> {
-        self.io
-            .stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| self.io.stdout.flush())
-            .map_err(|e| Failure::stdio(&e))
-    }
-
-    /// Says a line on standard error beside a table; JSON speaks for itself.
-    pub(crate) fn say(&mut self, line: &str) {
-        if self.format == Format::Table {
-            self.ask(line);
-        }
-    }
-
-    /// Puts a line to a person. Nobody listening there is no failure of the command.
-    pub(crate) fn ask(&mut self, line: &str) {
-        let _ = writeln!(self.io.stderr, "{}", clean(line));
-        let _ = self.io.stderr.flush();
-    }
-
-    /// A bar can be drawn: standard error is a terminal and nothing but tables is shown.
-    pub(crate) fn draws_bars(&self) -> bool {
-        self.io.terminals.stderr && self.format == Format::Table
     }
 }
