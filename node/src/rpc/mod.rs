@@ -2,7 +2,8 @@
 //! holds no state of its own beside calls in flight.
 //!
 //! - [`context`]: what every service stands on
-//! - `peer`, `look`, `torrent`, `node`, `settings`, `events`, `tracker`, `policy`, `tokens`: the services
+//! - `peer`, `look`, `torrent`, `node`, `settings`, `events`, `tracker`, `policy`, `tokens`: the
+//!   services
 //! - [`access`]: the one table from methods to scopes
 //! - [`gate`]: who is let in, before any service
 //! - `follow`: a job as a stream
