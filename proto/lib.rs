@@ -2,7 +2,8 @@
 //!
 //! [`v1`] holds the messages, the clients and the server traits; [`client::Connect`] makes a connection
 //! to a node from an endpoint such as `unix:///run/shoal/shoald.sock` or `https://10.0.0.1:7002`, a token
-//! and certificates. What the calls mean, with their units, is in `docs/api.md`; what every client has
+//! and certificates; [`watch::watch_with_resume`] follows its events over whatever happens to the
+//! connection. What the calls mean, with their units, is in `docs/api.md`; what every client has
 //! to know, in `docs/integrating.md`; a whole service to copy, in `examples/pusher`.
 //!
 //! # A call
@@ -116,6 +117,7 @@
 //! ```
 
 pub mod client;
+pub mod watch;
 
 /// The package `shoal.v1`: every message, client and server trait.
 #[allow(missing_docs, clippy::all, rustdoc::all)]
@@ -129,6 +131,9 @@ pub mod v1 {
     pub const DESCRIPTOR_SET_COMMENTED: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/shoal.v1.commented.bin"));
 }
+
+#[cfg(test)]
+mod baseline;
 
 /// The `domain` of every `google.rpc.ErrorInfo` that a node sends.
 pub const ERROR_DOMAIN: &str = "shoal";
