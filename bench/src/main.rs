@@ -5,6 +5,7 @@ mod answer;
 mod calls;
 mod churn;
 mod client;
+mod control;
 mod decisions;
 mod engine;
 mod floor;
@@ -75,6 +76,17 @@ enum Command {
     Tracker(tracker::TrackerArgs),
     /// Time swarms on links that the kernel limits, which a simulator is to predict; takes root
     Truth(truth::TruthArgs),
+    /// Measure what readers of events cost a node, and how long its answers take while it works
+    Control(control::ControlArgs),
+    /// Readers of events
+    #[command(hide = true)]
+    ControlWatch(control::callers::WatchArgs),
+    /// A caller of everything
+    #[command(hide = true)]
+    ControlCall(control::callers::CallArgs),
+    /// Changes that are events
+    #[command(hide = true)]
+    ControlStorm(control::callers::StormArgs),
     /// The sending half of the floor
     #[command(hide = true)]
     FloorSend { ip: Ipv4Addr, file: PathBuf, ready_file: PathBuf },
@@ -299,6 +311,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Many(args) => many::run(&args),
         Command::Tracker(args) => tracker::run(&args),
         Command::Truth(args) => truth::run(&args),
+        Command::Control(args) => control::run(&args),
+        Command::ControlWatch(args) => args.run(),
+        Command::ControlCall(args) => args.run(),
+        Command::ControlStorm(args) => args.run(),
         Command::FloorSend { ip, file, ready_file } => floor::send(ip, &file, &ready_file),
         Command::FloorReceive { addr, copy, len, piece_len } => {
             floor::receive(addr, &copy, len, piece_len)

@@ -198,7 +198,12 @@ impl Failure {
             while let Some(deeper) = cause.source() {
                 cause = deeper;
             }
-            return Self::unreachable(format!("the connection to the node broke: {cause}"));
+            let message = format!("the connection to the node broke: {cause}");
+            // With TLS 1.3 a node refuses a certificate behind the handshake, in this library's words.
+            if message.contains("received fatal alert") {
+                return Self::untrusted(message);
+            }
+            return Self::unreachable(message);
         }
         let details = status.get_error_details();
         let info = details.error_info();

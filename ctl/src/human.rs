@@ -94,6 +94,12 @@ pub(crate) fn time(at: Option<&Timestamp>) -> String {
     at.map_or_else(|| "-".to_owned(), |at| Timestamp { nanos: 0, ..*at }.to_string())
 }
 
+/// A day, UTC: `2026-05-04`; `-` where absent.
+pub(crate) fn date(at: Option<&Timestamp>) -> String {
+    let time = time(at);
+    time.split_once('T').map_or_else(|| time.clone(), |(date, _)| date.to_owned())
+}
+
 /// Labels or parameters in order of key: `rack=7 zone=a`; `-` for none.
 pub(crate) fn pairs<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let mut pairs: Vec<String> =

@@ -79,7 +79,7 @@ async fn carry_out(
     if let Some(done) = commands::local::carry_out(io, format, &invocation.command) {
         return done.map(|()| Exit::Ok);
     }
-    if let Some(note) = settled.note.as_deref().filter(|_| format.is_table()) {
+    if let Some(note) = settled.note.as_deref().filter(|_| !format.is_document()) {
         // Where nobody listens, the command is carried out all the same.
         let _ = writeln!(io.stderr, "{}", clean::clean(note));
     }
@@ -138,10 +138,7 @@ async fn one(session: &mut Session<'_>, invocation: Invocation) -> Result<(), Fa
 /// Writes a failure to standard error and returns its exit code.
 fn tell(failure: &Failure, format: Format, io: &mut Io) -> Exit {
     let Failure::Report(report) = failure else { return Exit::Ok };
-    let text = match format {
-        Format::Table | Format::Name => report.text(),
-        Format::Json | Format::Jsonl | Format::Yaml => report.json(),
-    };
+    let text = if format.is_document() { report.json() } else { report.text() };
     // Where nobody listens, the exit code still tells.
     let _ = io.stderr.write_all(text.as_bytes());
     let _ = io.stderr.flush();
@@ -155,12 +152,11 @@ fn explain(error: &clap::Error, format: Format, io: &mut Io) -> Exit {
         let _ = io.stdout.write_all(text.as_bytes()).and_then(|()| io.stdout.flush());
         return Exit::Ok;
     }
-    let text = match format {
-        Format::Table | Format::Name => text,
-        Format::Json | Format::Jsonl | Format::Yaml => {
-            let first = text.lines().next().unwrap_or_default();
-            failure::usage_json(first.strip_prefix("error: ").unwrap_or(first))
-        }
+    let text = if format.is_document() {
+        let first = text.lines().next().unwrap_or_default();
+        failure::usage_json(first.strip_prefix("error: ").unwrap_or(first))
+    } else {
+        text
     };
     let _ = io.stderr.write_all(text.as_bytes()).and_then(|()| io.stderr.flush());
     Exit::Usage

@@ -91,6 +91,8 @@ pub const ENTRIES: &[Entry] = &[
     rpc("TrackerService.ListSwarms", "tracker swarms", Names("swarms[].info_hash")),
     rpc("TrackerService.GetSwarm", "tracker peers", Names("peers[].entry.address")),
     rpc("NodeService.GetInfo", "node info", Names("peer_address|tracker_address")),
+    rpc("NodeService.GetSettings", "settings show", NoNames),
+    rpc("NodeService.UpdateSettings", "settings set", NoNames),
     rpc("NodeService.Shutdown", "node shutdown", NoNames),
     rpc("NodeService.WatchEvents", "events", NoNames),
     rpc("PolicyService.ValidatePolicy", "policy check", Names("declared_name")),

@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod disk;
 pub mod exit;
 mod http;
+pub mod log;
 pub mod man;
 pub mod metrics;
 pub mod net;

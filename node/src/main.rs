@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
     time::SystemTime,
 };
@@ -15,12 +15,12 @@ use shoal_node::{
     config::{NodeConfig, value::LogFormat},
     dev,
     exit::Exit,
+    log,
     node::Node,
     simulation::terminal,
     supervise,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let vars = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
@@ -46,19 +46,10 @@ fn main() -> ExitCode {
 }
 
 /// Runs the program's main task: signals and waiting. The rooms of a node bring their own threads.
-fn with_runtime(log: &str, format: LogFormat, work: impl Future<Output = Exit>) -> Exit {
-    let filter = match EnvFilter::builder().parse(log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            say(&format!("error: log: '{log}' is no filter: {error}"));
-            return Exit::Usage;
-        }
-    };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let lines = lines.with_ansi(io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+fn with_runtime(filter: &str, format: LogFormat, work: impl Future<Output = Exit>) -> Exit {
+    if let Err(error) = log::begin(filter, format) {
+        say(&format!("error: log: {error}"));
+        return Exit::Usage;
     }
     raise_open_files();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

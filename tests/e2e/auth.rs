@@ -51,7 +51,7 @@ impl House {
         Self { dir, config, node }
     }
 
-    /// With certificates made for it, callers' too.
+    /// With certificates made for it, and for a caller.
     async fn with_tls(addr: &str, client_ca: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let certs = dir.path().join("certs");
@@ -136,8 +136,10 @@ async fn start(config: &NodeConfig) -> Node {
 /// Looks at the node.
 async fn info(how: Connect) -> Result<v1::GetInfoResponse, Status> {
     let connection = how.connect().await.unwrap();
-    let info = NodeServiceClient::new(connection).get_info(v1::GetInfoRequest {});
-    within(PATIENCE, "GetInfo", info).await.map(tonic::Response::into_inner)
+    let mut node = NodeServiceClient::new(connection);
+    within(PATIENCE, "GetInfo", node.get_info(v1::GetInfoRequest {}))
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 #[tokio::test]
@@ -167,23 +169,19 @@ async fn a_token_with_too_small_a_scope_is_told_which_it_needs() {
     let readonly = house.tcp().token_file(house.file("readonly.token")).connect().await.unwrap();
     let write = house.create("writer", &[TokenScope::Write]).await;
     let write = house.tcp().token(write).connect().await.unwrap();
-    let pause =
-        PeerServiceClient::new(readonly.clone()).quit_torrent(v1::QuitTorrentRequest::default());
-    let reset = PolicyServiceClient::new(write.clone());
-    let reset = { reset }.reset_policy(v1::ResetPolicyRequest::default()).await.unwrap_err();
-    let swarms = TrackerServiceClient::new(write);
-    let swarms = { swarms }.list_swarms(v1::ListSwarmsRequest::default()).await.unwrap_err();
-    let tokens = AuthServiceClient::new(readonly.clone());
-    let tokens = { tokens }.list_tokens(v1::ListTokensRequest::default()).await.unwrap_err();
-    let end = NodeServiceClient::new(readonly);
-    let end = { end }.shutdown(v1::ShutdownRequest {}).await.unwrap_err();
-    for (status, scope) in [
-        (pause.await.unwrap_err(), "write"),
-        (reset, "policy"),
-        (swarms, "read"),
-        (tokens, "admin"),
-        (end, "admin"),
-    ] {
+    let (mut peer, mut policies) =
+        (PeerServiceClient::new(readonly.clone()), PolicyServiceClient::new(write.clone()));
+    let (mut tracker, mut tokens) =
+        (TrackerServiceClient::new(write), AuthServiceClient::new(readonly.clone()));
+    let mut node = NodeServiceClient::new(readonly);
+    let quit = peer.quit_torrent(v1::QuitTorrentRequest::default()).await.unwrap_err();
+    let reset = policies.reset_policy(v1::ResetPolicyRequest::default()).await.unwrap_err();
+    let swarms = tracker.list_swarms(v1::ListSwarmsRequest::default()).await.unwrap_err();
+    let tokens = tokens.list_tokens(v1::ListTokensRequest::default()).await.unwrap_err();
+    let end = node.shutdown(v1::ShutdownRequest {}).await.unwrap_err();
+    for (status, scope) in
+        [(quit, "write"), (reset, "policy"), (swarms, "read"), (tokens, "admin"), (end, "admin")]
+    {
         let (code, reason, message) = refusal(&status);
         assert_eq!((code, reason.as_str()), (Code::PermissionDenied, "SCOPE_MISSING"));
         assert!(message.contains(&format!("'{scope}'")), "{message}");
@@ -220,6 +218,23 @@ async fn files_are_for_the_node_s_user_and_tokens_outlive_a_restart() {
     let house = house.restart().await;
     assert_eq!(info(house.tcp().token(admin)).await.unwrap_err().code(), Code::Unauthenticated);
     info(house.tcp().token_file(house.file("admin.token"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_are_listed_in_order_without_their_secrets() {
+    let house = House::new().await;
+    let secret = house.create("ci", &[TokenScope::Write, TokenScope::Read]).await;
+    let mut auth = AuthServiceClient::new(house.owner().await);
+    let request = v1::ListTokensRequest { page_size: 2, ..Default::default() };
+    let first = auth.list_tokens(request.clone()).await.unwrap().into_inner();
+    let request = v1::ListTokensRequest { page_token: first.next_page_token.clone(), ..request };
+    let second = auth.list_tokens(request).await.unwrap().into_inner();
+    assert_eq!(second.next_page_token, "");
+    let names: Vec<_> = first.tokens.iter().chain(&second.tokens).map(|t| &t.name).collect();
+    assert_eq!(names, ["admin", "ci", "readonly"]);
+    let scopes: Vec<_> = first.tokens[1].scopes().collect();
+    assert_eq!(scopes, [TokenScope::Read, TokenScope::Write]);
+    assert!(!format!("{first:?}").contains(secret.trim_start_matches("shoal_")));
 }
 
 #[tokio::test]
@@ -331,8 +346,8 @@ async fn a_node_that_asks_for_certificates_takes_those_of_its_authority() {
         // With TLS 1.3 the refusal comes with the first answer.
         let refused = match how.token_file(&admin).connect().await {
             Ok(connection) => {
-                let call = NodeServiceClient::new(connection).get_info(v1::GetInfoRequest {});
-                format!("{:?}", call.await.unwrap_err())
+                let mut node = NodeServiceClient::new(connection);
+                format!("{:?}", node.get_info(v1::GetInfoRequest {}).await.unwrap_err())
             }
             Err(error) => error.to_string(),
         };

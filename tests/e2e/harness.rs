@@ -231,6 +231,11 @@ impl Host {
         Self::start(self.config).await
     }
 
+    /// The way to it over TCP.
+    pub fn channel(&self) -> Connection {
+        self.channel.clone()
+    }
+
     pub fn peer(&self) -> PeerServiceClient<Connection> {
         PeerServiceClient::new(self.channel.clone()).max_decoding_message_size(1 << 25)
     }

@@ -12,6 +12,7 @@ pub mod node;
 pub(crate) mod parse;
 pub mod peer;
 pub mod policy;
+pub mod settings;
 pub mod token;
 pub mod torrent;
 
@@ -24,6 +25,7 @@ use peer::{
     SeeChunkStatusArgs, SeeConnectedArgs, SeePeerSetArgs, SeeThisPeerInfoArgs,
 };
 use policy::PolicyCommand;
+use settings::SettingsCommand;
 use token::TokenCommand;
 use torrent::TorrentCommand;
 
@@ -145,6 +147,12 @@ impl Format {
         }
     }
 
+    /// Whether a program reads it as a whole, errors too.
+    #[must_use]
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Yaml)
+    }
+
     /// Whether a person is to read it.
     #[must_use]
     pub const fn is_table(self) -> bool {
@@ -238,6 +246,9 @@ pub enum Command {
     /// Look at the node, or end it
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Show and change limits, slots, labels and the log filter while the node runs
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Make, list and revoke the tokens that calls over TCP need
     #[command(subcommand)]
     Token(TokenCommand),

@@ -114,6 +114,8 @@ pub enum Kind {
     Merge,
     /// The disk is full or failing.
     Disk,
+    /// A limit, upload slots, labels or the log filter changed.
+    Settings,
 }
 
 impl From<Kind> for EventKind {
@@ -127,6 +129,7 @@ impl From<Kind> for EventKind {
             Kind::Job => Self::Job,
             Kind::Merge => Self::Merge,
             Kind::Disk => Self::Disk,
+            Kind::Settings => Self::Settings,
         }
     }
 }

@@ -73,7 +73,10 @@ fn told(message: v1::WatchEventsResponse) -> Vec<v1::Job> {
         Some(Item::Snapshot(snapshot)) => snapshot.jobs,
         Some(Item::Event(event)) => match event.detail {
             Some(Detail::Job(job)) => vec![job],
-            Some(Detail::Torrent(_) | Detail::Chunks(_) | Detail::Peer(_)) | None => Vec::new(),
+            Some(
+                Detail::Torrent(_) | Detail::Chunks(_) | Detail::Peer(_) | Detail::Settings(_),
+            )
+            | None => Vec::new(),
         },
         Some(Item::Idle(_)) | None => Vec::new(),
     }

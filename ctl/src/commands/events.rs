@@ -37,10 +37,11 @@ fn show(s: &mut Session<'_>, message: &v1::WatchEventsResponse) -> Result<(), Fa
     match &message.item {
         Some(Item::Snapshot(snapshot)) => {
             s.say(&format!(
-                "at revision {}: {}, {} running",
+                "at revision {}: {}, {} running{}",
                 message.revision,
                 human::count(snapshot.torrents.len() as u64, "torrent"),
                 human::count(snapshot.jobs.len() as u64, "job"),
+                if snapshot.more { ", and more" } else { "" },
             ));
             Ok(())
         }

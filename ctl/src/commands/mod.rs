@@ -28,6 +28,7 @@ mod node;
 mod peer;
 mod policy;
 mod select;
+mod settings;
 mod token;
 mod torrent;
 mod tracker;
@@ -61,6 +62,7 @@ pub(crate) async fn carry_out(s: &mut Session<'_>, command: Command) -> Result<(
         Command::Tracker(TrackerCommand::Peers(args)) => tracker::peers(s, &args).await,
         Command::Node(NodeCommand::Info(_)) => node::info(s).await,
         Command::Node(NodeCommand::Shutdown(args)) => node::shutdown(s, args).await,
+        Command::Settings(command) => settings::carry_out(s, command).await,
         Command::Token(command) => token::carry_out(s, command).await,
         Command::Policy(command) => Box::pin(policy::carry_out(s, command)).await,
         Command::Call(args) => Box::pin(call::call(s, &args)).await,

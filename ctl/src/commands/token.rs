@@ -105,8 +105,8 @@ fn table(tokens: &[v1::Token]) -> Grid {
         grid.row([
             token.name.clone(),
             scopes.join(","),
-            token.expires_at.map_or_else(|| "never".to_owned(), |at| human::time(Some(&at))),
-            human::time(token.created_at.as_ref()),
+            token.expires_at.map_or_else(|| "never".to_owned(), |at| human::date(Some(&at))),
+            human::date(token.created_at.as_ref()),
             token.id.clone(),
             or(&token.file, "-"),
         ]);
@@ -119,4 +119,28 @@ async fn revoke(s: &mut Session<'_>, args: &RevokeArgs) -> Result<(), Failure> {
     let reply = s.unary(s.auth().revoke_token(request)).await?;
     let token = reply.token.clone().unwrap_or_default();
     s.sentence(&reply, &format!("token {} ({}) is refused from now on", token.name, token.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    #[test]
+    fn tokens_fit_eighty_columns() {
+        let at = Some(prost_types::Timestamp { seconds: 1_777_890_030, nanos: 0 });
+        let scopes = [v1::TokenScope::Read, v1::TokenScope::Write, v1::TokenScope::Policy];
+        let token = v1::Token {
+            id: "tok_0123456789ab".to_owned(),
+            name: "a token with a long name".to_owned(),
+            scopes: scopes.map(Into::into).to_vec(),
+            created_at: at,
+            expires_at: at,
+            file: "/var/lib/shoal/readonly.token".to_owned(),
+        };
+        let text = table(&[token]).render(Some(80));
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        assert!(text.contains("2026-05-04"), "{text}");
+    }
 }

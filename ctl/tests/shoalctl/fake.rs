@@ -359,6 +359,12 @@ service! {
     unary get_info(GetInfoRequest) -> GetInfoResponse = |_| {
         (String::new(), v1::GetInfoResponse { version: "0.1.0".to_owned(), ..Default::default() })
     };
+    unary get_settings(GetSettingsRequest) -> GetSettingsResponse = |_| {
+        let settings = v1::Settings { upload_limit_bps: 20_000_000, ..Default::default() };
+        (String::new(), v1::GetSettingsResponse { settings: Some(settings) })
+    };
+    unary update_settings(UpdateSettingsRequest) -> UpdateSettingsResponse =
+        |r| (String::new(), v1::UpdateSettingsResponse { settings: r.settings.clone() });
     unary shutdown(ShutdownRequest) -> ShutdownResponse =
         |_| (String::new(), v1::ShutdownResponse {});
     stream WatchEventsStream watch_events(WatchEventsRequest) -> WatchEventsResponse = |r| {

@@ -45,6 +45,8 @@ const LINES: &[(&str, &str)] = &[
     ("tracker swarms", ""),
     ("tracker peers", ""),
     ("node info", ""),
+    ("settings show", ""),
+    ("settings set", "upload-limit=20MB"),
     ("node shutdown", ""),
     ("events", ""),
     ("token create", "ci --scope read"),
@@ -70,6 +72,7 @@ const LINES: &[(&str, &str)] = &[
     ("context show", "lab"),
     ("top", "--once"),
     ("shell", ""),
+    ("top", "--once"),
     ("completions", "bash"),
     ("man", "--dir @/new"),
 ];

@@ -400,15 +400,7 @@ impl PeerConfig {
         {
             return refuse(key, format!("{rate} bytes a second is below 1KiB; 0 is no limit"));
         }
-        if self.label.len() > LABELS_MAX {
-            return refuse("label", format!("{} labels, above {LABELS_MAX}", self.label.len()));
-        }
-        for (key, value) in &self.label {
-            if key.len() > LABEL_LEN_MAX || value.len() > LABEL_LEN_MAX {
-                let cause = format!("'{key}={value}' has more than {LABEL_LEN_MAX} bytes a side");
-                return refuse("label", cause);
-            }
-        }
+        check_labels(&self.label).or_else(|cause| refuse("label", cause))?;
         if self.policy.is_none() && !self.set.is_empty() {
             return refuse("set", "parameters without a policy; name it with --policy");
         }
@@ -419,6 +411,25 @@ impl PeerConfig {
             );
         }
         Ok(())
+    }
+}
+
+/// Whether a peer may have these labels.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_labels(labels: &Labels) -> Result<(), String> {
+    if labels.len() > LABELS_MAX {
+        return Err(format!("{} labels, above {LABELS_MAX}", labels.len()));
+    }
+    let too_long = |(key, value): &(&String, &String)| {
+        key.len() > LABEL_LEN_MAX || value.len() > LABEL_LEN_MAX
+    };
+    match labels.iter().find(too_long) {
+        Some((key, value)) => {
+            Err(format!("'{key}={value}' has more than {LABEL_LEN_MAX} bytes a side"))
+        }
+        None => Ok(()),
     }
 }
 

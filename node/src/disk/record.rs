@@ -51,6 +51,12 @@ pub struct TorrentRecord {
     /// where all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted_files: Option<String>,
+    /// Payload that its connections together may send, bytes a second; 0 = no limit.
+    #[serde(default)]
+    pub upload_limit_bps: u64,
+    /// Bytes that its connections together may receive, a second; 0 = no limit.
+    #[serde(default)]
+    pub download_limit_bps: u64,
     /// Payload bytes served in the torrent's life.
     #[serde(default)]
     pub uploaded_bytes: u64,
@@ -118,6 +124,8 @@ impl TorrentRecord {
             tracker_connected: false,
             label: String::new(),
             wanted_files: None,
+            upload_limit_bps: 0,
+            download_limit_bps: 0,
             uploaded_bytes: 0,
             downloaded_bytes: 0,
             extra: BTreeMap::new(),

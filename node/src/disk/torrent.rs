@@ -146,6 +146,15 @@ impl TorrentStore {
         Some((place, layout.location(file, place).path()))
     }
 
+    /// For each file, in the metainfo's order, whether it is in its final place. Waits for no disk.
+    #[must_use]
+    pub fn in_place(&self) -> Vec<bool> {
+        let layout = &self.0.layout;
+        let ledger = self.ledger();
+        let states = ledger.files.iter().enumerate();
+        states.map(|(file, is)| layout.is_on_disk(file) && is.place != Place::Chunks).collect()
+    }
+
     /// Bytes that may still be written where the chunk memory (or the seed) is.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -109,6 +109,8 @@ struct Shared {
     local_addr: SocketAddr,
     peer_id: PeerId,
     limits: NetLimits,
+    /// [`NetLimits::connections_max`], which changes.
+    connections_max: AtomicUsize,
     rates: Arc<Limits>,
     clock: Clock,
     inbox: mpsc::Sender<NetEvent>,
@@ -157,6 +159,7 @@ impl Net {
             local_addr: listener.local_addr()?,
             peer_id: config.peer_id,
             shaking: Arc::new(Semaphore::new(config.limits.shaking_max)),
+            connections_max: AtomicUsize::new(config.limits.connections_max),
             limits: config.limits,
             rates: Arc::new(Limits::new(config.rates, config.clock.now())),
             clock: config.clock,
@@ -245,6 +248,13 @@ impl Net {
         swarm.limits.set(rates, self.shared.clock.now());
     }
 
+    /// Closes incoming connections unheard beyond so many in all, from now on, and those that the
+    /// session refuses with a reason.
+    pub fn set_connections_max(&self, most: usize) {
+        let most = most.saturating_add(self.shared.limits.shaking_max);
+        self.shared.connections_max.store(most, Ordering::Relaxed);
+    }
+
     /// What was sent and received.
     #[must_use]
     pub fn meter(&self) -> NetMeter {
@@ -299,7 +309,7 @@ impl Shared {
 
     /// Leave to shake hands with one more incoming connection.
     fn may_shake(&self) -> Option<OwnedSemaphorePermit> {
-        if self.conns().len() >= self.limits.connections_max {
+        if self.conns().len() >= self.connections_max.load(Ordering::Relaxed) {
             return None;
         }
         Arc::clone(&self.shaking).try_acquire_owned().ok()

@@ -25,6 +25,7 @@ use std::{
 use shoal_core::{ids::InfoHash, tracker::registry::RegistryConfig};
 use tokio::{
     runtime::{Handle, Runtime},
+    sync::Semaphore,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,7 @@ use crate::{
     rpc::{
         calls::Calls,
         context::{Context, Rooms},
+        events::READERS_MAX,
         serve::{self, Serving},
         socket::Bound,
     },
@@ -302,6 +304,7 @@ impl Parts {
             roots: prepare::share_roots(config),
             workbench: Workbench::default(),
             simulations: Place::default(),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             calls: Calls::default(),
             ending: CancellationToken::new(),
             shutdown: CancellationToken::new(),

@@ -19,6 +19,7 @@ use shoal_core::{
         view::{QuestView, TorrentView},
     },
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::Instrument as _;
@@ -36,7 +37,7 @@ use crate::{
     policy_host::workbench::Workbench,
     session::{
         event_hub::EventHub,
-        handle::{Gone, SessionHandle},
+        handle::{Gone, SessionHandle, TorrentPlace},
     },
     simulation::place::Place,
     tracker::TrackerServer,
@@ -77,6 +78,8 @@ pub struct Rooms {
     pub workbench: Workbench,
     /// Where swarms are simulated.
     pub simulations: Place,
+    /// Places of readers of events.
+    pub readers: Arc<Semaphore>,
     /// What is counted of calls.
     pub calls: Calls,
     /// Cancelled when streams have to end.
@@ -151,6 +154,18 @@ impl Context {
         }
     }
 
+    /// How torrents and magnet links stand, as callers see them, in their order: one question to the
+    /// session for all.
+    pub(super) async fn messages(&self, known: &[Known]) -> Result<Vec<api::Torrent>, Refusal> {
+        let ids = known.iter().map(Known::id).collect();
+        let places = self.peer_role()?.torrent_places(ids).await?.into_iter();
+        let message = |(known, place): (&Known, Option<TorrentPlace>)| match known {
+            Known::Torrent(view) => message::torrent(view, shown(place)),
+            Known::Quest(view) => message::quest(view),
+        };
+        Ok(known.iter().zip(places).map(message).collect())
+    }
+
     /// The torrent that `selector` means, and our address in it.
     pub(super) async fn torrent_and_self(
         &self,
@@ -178,8 +193,7 @@ impl Context {
 
     /// Where a torrent's data is; empty where nobody knows.
     pub(super) async fn location(&self, torrent: TorrentId) -> Result<String, Refusal> {
-        let place = self.peer_role()?.torrent_place(torrent).await?;
-        Ok(place.map(|place| place.location.display().to_string()).unwrap_or_default())
+        Ok(shown(self.peer_role()?.torrent_place(torrent).await?))
     }
 
     /// Where we listen, with an address that somebody else could use.
@@ -258,6 +272,10 @@ fn self_addr(session: &Session, torrent: TorrentId, fallback: SocketAddr) -> Soc
     };
     let ip = identity.advertise.or_else(seen).unwrap_or(fallback.ip());
     (ip, identity.listen_port).into()
+}
+
+fn shown(place: Option<TorrentPlace>) -> String {
+    place.map(|place| place.location.display().to_string()).unwrap_or_default()
 }
 
 /// What a caller may share from.

@@ -100,9 +100,9 @@ pub(super) async fn this_peer(
         let current = have.map(|have| take(&mut have.iter_ones())).unwrap_or_default();
         let missing = have.map(|have| take(&mut have.iter_zeros())).unwrap_or_default();
         let had = have.map_or(0, |have| super::message::count(have.count_ones()));
-        Ok((view, current, missing, had))
+        Ok((view, current, missing, had, session.identity().labels.clone()))
     };
-    let (view, current_chunks, missing_chunks, chunks_have) =
+    let (view, current_chunks, missing_chunks, chunks_have, own_labels) =
         this.look(request.torrent, look).await?;
     let own = this.self_addr(view.id).await?;
     let facts = this.peer_role()?.facts();
@@ -115,7 +115,7 @@ pub(super) async fn this_peer(
         chunks_missing: view.metainfo.piece_count().saturating_sub(chunks_have),
         downloaded_bytes: view.downloaded,
         uploaded_bytes: view.uploaded,
-        labels: labels(&facts.labels),
+        labels: labels(&own_labels),
         torrent_name: view.metainfo.name.clone(),
         info_hash: view.metainfo.info_hash.to_string(),
         state: torrent_state(view.state).into(),

@@ -12,10 +12,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     context::{Context, owned},
-    events,
-    follow::Replies,
     message::{count, job, labels, millis, timestamp},
     page::{self, List},
+    settings,
+    status::Refusal,
 };
 use crate::policy_host::Scope;
 
@@ -25,7 +25,7 @@ const JOBS: List = List("jobs");
 
 #[tonic::async_trait]
 impl NodeService for Context {
-    type WatchEventsStream = Replies<api::WatchEventsResponse>;
+    type WatchEventsStream = tokio_stream::Empty<Result<api::WatchEventsResponse, Status>>;
 
     async fn get_info(
         &self,
@@ -49,7 +49,7 @@ impl NodeService for Context {
         }
         if let Some(session) = &self.session {
             let (facts, totals) = (session.facts(), session.node_totals().await);
-            let totals = totals.map_err(super::status::Refusal::from)?;
+            let totals = totals.map_err(Refusal::from)?;
             info.roles.push(api::Role::Peer.into());
             info.peer_id = facts.peer_id.to_string();
             info.local_discovery = facts.local_discovery;
@@ -59,18 +59,34 @@ impl NodeService for Context {
             info.jobs = count(totals.jobs_running);
             info.policy = session.policy_status(Scope::Node).name;
             info.downloads_dir = facts.downloads_dir.display().to_string();
-            info.labels = labels(&facts.labels);
+            info.labels = labels(&totals.labels);
             info.download_bps = totals.download_bps;
             info.upload_bps = totals.upload_bps;
         }
         Ok(Response::new(info))
     }
 
+    /// Never called: [`super::events`] stands before the generated server.
     async fn watch_events(
         &self,
-        request: Request<api::WatchEventsRequest>,
+        _request: Request<api::WatchEventsRequest>,
     ) -> Reply<Self::WatchEventsStream> {
-        Ok(Response::new(events::watch(self, request.into_inner()).await?))
+        Err(Refusal::internal("WatchEvents is not routed to its service").into())
+    }
+
+    async fn get_settings(
+        &self,
+        request: Request<api::GetSettingsRequest>,
+    ) -> Reply<api::GetSettingsResponse> {
+        Ok(Response::new(settings::get(self, request.into_inner()).await?))
+    }
+
+    async fn update_settings(
+        &self,
+        request: Request<api::UpdateSettingsRequest>,
+    ) -> Reply<api::UpdateSettingsResponse> {
+        let (this, request) = (self.clone(), request.into_inner());
+        owned(async move { settings::update(&this, request).await.map(Response::new) }).await
     }
 
     async fn shutdown(
@@ -92,7 +108,7 @@ impl JobService for Context {
         let request = request.into_inner();
         let session = self.peer_role()?;
         let (size, offset) = (page::size(request.page_size)?, JOBS.offset(&request.page_token)?);
-        let jobs = session.query(Session::jobs).await.map_err(super::status::Refusal::from)?;
+        let jobs = session.query(Session::jobs).await.map_err(Refusal::from)?;
         let now = session.facts().clock.now();
         let (jobs, next_page_token) =
             JOBS.page(jobs.iter().map(|view| job(view, now)), offset, size);

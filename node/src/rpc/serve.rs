@@ -27,7 +27,9 @@ use tower::layer::util::{Identity as Bare, Stack};
 
 use super::{
     calls::Calls,
+    complete::CompleteLayer,
     context::Context,
+    events::NodeRoutes,
     gate::{Gate, Way},
     socket::{Bound, SocketFile},
 };
@@ -158,12 +160,13 @@ impl Drop for Serving {
     }
 }
 
-fn server(calls: &Calls) -> Server<Stack<Calls, Bare>> {
+fn server(calls: &Calls) -> Server<Stack<CompleteLayer, Stack<Calls, Bare>>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         // The first layer, which is the outermost: what another refuses is counted too.
         .layer(calls.clone())
+        .layer(CompleteLayer)
 }
 
 fn secured<L>(server: Server<L>, tls: Option<&Tls>) -> io::Result<Server<L>> {
@@ -194,7 +197,7 @@ fn routes(context: &Context) -> io::Result<Routes> {
             $server::new(context.clone()).max_decoding_message_size(REQUEST_LEN_MAX)
         };
     }
-    Ok(Routes::new(service!(NodeServiceServer))
+    Ok(Routes::new(NodeRoutes::new(context.clone()))
         .add_service(service!(AuthServiceServer))
         .add_service(service!(JobServiceServer))
         .add_service(service!(TorrentServiceServer))

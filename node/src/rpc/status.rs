@@ -20,11 +20,11 @@ const VALUE_LEN_MAX: usize = 1024;
 const MESSAGE_LEN_MAX: usize = 2048;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident $name:literal $code:ident,)+) => {
+    ($($(#[doc = $doc:literal])* $reason:ident $name:literal $code:ident,)+) => {
         /// Why a call failed: `reason` of its `google.rpc.ErrorInfo`. Names are never changed.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub enum Reason {
-            $($(#[$doc])* $reason,)+
+            $($(#[doc = $doc])* $reason,)+
         }
 
         impl Reason {
@@ -36,6 +36,14 @@ macro_rules! reasons {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$reason => $name,)+
+                }
+            }
+
+            /// What it means, and the keys of its metadata, as the reference has it.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$reason => concat!($($doc),*),)+
                 }
             }
 
@@ -161,10 +169,20 @@ reasons! {
     NoOwnPolicy "NO_OWN_POLICY" FailedPrecondition,
     /// Nothing of the torrent is left to be fetched.
     NothingToExplain "NOTHING_TO_EXPLAIN" FailedPrecondition,
-    /// The revision is not kept. `oldest`, `epoch`.
+    /// What followed the revision is not kept. `oldest` (the oldest revision kept), `epoch`, `last`.
     RevisionGone "REVISION_GONE" OutOfRange,
     /// The reader was too slow for the stream. `revision`, `epoch`.
     SlowReader "SLOW_READER" ResourceExhausted,
+    /// As many readers of events as there may be. `limit`.
+    TooManyReaders "TOO_MANY_READERS" ResourceExhausted,
+    /// The process writes its log by other means than the filter that could be changed.
+    NoLogFilter "NO_LOG_FILTER" FailedPrecondition,
+    /// The request is larger than is read: 17 MiB.
+    RequestTooLarge "REQUEST_TOO_LARGE" OutOfRange,
+    /// The health of a service that does not exist.
+    UnknownService "UNKNOWN_SERVICE" NotFound,
+    /// The method does not exist.
+    Unimplemented "UNIMPLEMENTED" Unimplemented,
     /// A reply that would be larger than clients take.
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted,
     /// The call has no token, and needs one.

@@ -183,17 +183,14 @@ async fn list(
         }
     };
     let all = session.query(Known::all).await?;
-    let is_later = |known: &&Known| match &after {
+    let is_later = |known: &Known| match &after {
         Some((name, hash)) => known.key() > (name.as_str(), *hash),
         None => true,
     };
-    let mut rest = all.iter().filter(is_later);
-    let mut messages = Vec::new();
-    for known in rest.by_ref().take(size) {
-        messages.push(this.message(known).await?);
-    }
+    let mut rest = all.into_iter().filter(is_later);
+    let page: Vec<_> = rest.by_ref().take(size).collect();
     let more = rest.next().is_some();
-    let mut fitting = messages.into_iter().peekable();
+    let mut fitting = this.messages(&page).await?.into_iter().peekable();
     let torrents = page::fill(&mut fitting, size, page::LIST_LEN_MAX);
     let next_page_token = match torrents.last() {
         Some(last) if more || fitting.peek().is_some() => {

@@ -14,7 +14,7 @@ use shoal_core::{
 use super::{
     disk_rooms::Refused,
     handle::{AddError, AddTorrent, Added, TorrentPlace},
-    inbox::{AddReply, DiskNews, Input, Parsed, Reply},
+    inbox::{AddReply, DiskNews, Input, Parsed},
     opening::{self, OpenedTorrent},
     perform::guarded,
     run::{ReplyTo, Shell},
@@ -134,10 +134,13 @@ impl Shell {
             self.arriving = Some(opened);
             return;
         };
-        let OpenedTorrent { metainfo, store, opened, resume, .. } = *opened;
+        let OpenedTorrent { metainfo, store, opened, resume, rates, .. } = *opened;
         let served = HaveMap::of(&opened.have);
         let totals = (opened.downloaded, opened.uploaded);
-        self.torrents.insert(id, Torrent::new(id, metainfo, store, served, resume, totals));
+        let mut torrent = Torrent::new(id, metainfo, store, served, resume, totals);
+        torrent.rates = rates;
+        self.net.set_torrent_limits(&torrent.swarm, rates);
+        self.torrents.insert(id, torrent);
     }
 
     pub(super) fn answer_add(&mut self, reply: AddReply, result: Result<Added, AddError>) {
@@ -203,16 +206,9 @@ impl Shell {
         }
     }
 
-    pub(super) fn tell_place(&mut self, torrent: TorrentId, reply: Reply<Option<TorrentPlace>>) {
-        let Some(known) = self.torrents.get(&torrent) else {
-            drop(reply.send(None));
-            return;
-        };
-        let store = known.store.clone();
-        let told = self.rooms.files.submit(move || drop(reply.send(Some(opening::place(&store)))));
-        if let Err(refused) = told {
-            tracing::debug!(%refused, "a place was not told");
-        }
+    /// Where a torrent's data is, as the store's memory has it: no caller waits for a disk.
+    pub(super) fn place(&self, torrent: TorrentId) -> Option<TorrentPlace> {
+        self.torrents.get(&torrent).map(|known| opening::place(&known.store))
     }
 }
 

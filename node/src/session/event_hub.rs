@@ -7,21 +7,28 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use shoal_core::{
     ids::{InfoHash, PieceIndex, TorrentId},
     session::{
         notice::PeerNews,
         view::{JobView, QuestView, TorrentView},
     },
+    time::Timestamp,
 };
 use tokio::sync::watch;
 
+use super::settings::Settings;
+
 /// Events kept for those who take up after a revision, and the most a subscriber may lag behind.
 pub const EVENTS_KEPT: usize = 8192;
+/// The most bytes of the events kept, as [`NodeEvent`] weighs them: all 8 192 of the usual kind, and
+/// the last 400 of those that tell of 4 096 chunks.
+pub const EVENTS_KEPT_LEN: usize = 16 * 1024 * 1024;
 /// The longest message of an event, bytes of UTF-8.
 pub const MESSAGE_LEN_MAX: usize = 512;
 
@@ -44,6 +51,8 @@ pub enum EventKind {
     Merge,
     /// The disk is full or failing, or a file changed under us.
     Disk,
+    /// A setting changed: a limit, slots, labels, the log filter.
+    Settings,
 }
 
 /// An event that is to be told. The hub gives it its revision and its time.
@@ -82,6 +91,7 @@ pub struct NodeEvent {
     pub message: String,
     /// Details of that kind.
     pub detail: Detail,
+    wire: OnceLock<Bytes>,
 }
 
 /// Details of an event.
@@ -89,16 +99,18 @@ pub struct NodeEvent {
 pub enum Detail {
     /// None.
     None,
-    /// The torrent as it stands.
-    Torrent(Box<TorrentView>),
+    /// The torrent as it stands, and where its data is.
+    Torrent(Box<TorrentView>, String),
     /// The magnet link as it stands.
     Quest(Box<QuestView>),
     /// Pieces that changed since the last such event of the torrent.
     Chunks(ChunkChange),
     /// The peer.
     Peer(PeerNews),
-    /// The job as it stands.
-    Job(Box<JobView>),
+    /// The job as it stands at this time.
+    Job(Box<JobView>, Timestamp),
+    /// The settings as they stand.
+    Settings(Box<Settings>),
 }
 
 /// Pieces that changed.
@@ -125,9 +137,12 @@ struct Inner {
 
 struct Ring {
     events: VecDeque<Arc<NodeEvent>>,
+    /// What they weigh together.
+    len: usize,
     /// Of the last event; 0 before the first.
     revision: u64,
     capacity: usize,
+    len_max: usize,
     closed: bool,
 }
 
@@ -158,7 +173,10 @@ pub enum SubscriptionEnd {
 pub enum ResumeError {
     /// The node was started anew.
     #[error("the revision belongs to another epoch")]
-    OtherEpoch,
+    OtherEpoch {
+        /// The oldest revision that is kept of this epoch.
+        oldest: u64,
+    },
     /// The events after it are no longer kept.
     #[error("the events after revision {asked} are gone; the oldest kept is {oldest}")]
     TooOld {
@@ -174,6 +192,8 @@ pub enum ResumeError {
         asked: u64,
         /// The last revision.
         last: u64,
+        /// The oldest that is kept.
+        oldest: u64,
     },
 }
 
@@ -181,11 +201,12 @@ impl EventHub {
     /// A hub of this epoch, which keeps [`EVENTS_KEPT`] events.
     #[must_use]
     pub fn new(epoch: String) -> Self {
-        Self::with_capacity(epoch, EVENTS_KEPT)
+        Self::with_capacity(epoch, EVENTS_KEPT, EVENTS_KEPT_LEN)
     }
 
-    fn with_capacity(epoch: String, capacity: usize) -> Self {
-        let ring = Ring { events: VecDeque::new(), revision: 0, capacity, closed: false };
+    fn with_capacity(epoch: String, capacity: usize, len_max: usize) -> Self {
+        let events = VecDeque::new();
+        let ring = Ring { events, len: 0, revision: 0, capacity, len_max, closed: false };
         let (bell, _) = watch::channel(0);
         Self(Arc::new(Inner { epoch, ring: Mutex::new(ring), bell }))
     }
@@ -213,11 +234,10 @@ impl EventHub {
         }
         ring.revision += 1;
         let revision = ring.revision;
-        if ring.events.len() >= ring.capacity {
-            ring.events.pop_front();
-        }
-        let event = NodeEvent { revision, at, kind, what, torrent, info_hash, message, detail };
-        ring.events.push_back(Arc::new(event));
+        let wire = OnceLock::new();
+        let event =
+            NodeEvent { revision, at, kind, what, torrent, info_hash, message, detail, wire };
+        ring.push(event);
         drop(ring);
         self.0.bell.send_replace(revision);
     }
@@ -236,13 +256,14 @@ impl EventHub {
     /// # Errors
     /// [`ResumeError`] where some of them are not there to be read.
     pub fn resume_after(&self, epoch: &str, revision: u64) -> Result<Subscription, ResumeError> {
-        if epoch != self.0.epoch {
-            return Err(ResumeError::OtherEpoch);
-        }
         let bell = self.0.bell.subscribe();
         let ring = self.0.ring();
+        if epoch != self.0.epoch {
+            return Err(ResumeError::OtherEpoch { oldest: ring.oldest() });
+        }
         if revision > ring.revision {
-            return Err(ResumeError::Ahead { asked: revision, last: ring.revision });
+            let (last, oldest) = (ring.revision, ring.oldest());
+            return Err(ResumeError::Ahead { asked: revision, last, oldest });
         }
         let oldest = ring.oldest();
         if revision + 1 < oldest {
@@ -304,6 +325,12 @@ impl Subscription {
         }
     }
 
+    /// The epoch of what it reads.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.hub.epoch
+    }
+
     /// The revision of the last event read, or after which it began.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -324,12 +351,51 @@ impl Inner {
     }
 }
 
+impl NodeEvent {
+    /// What is sent of it, made by the first who asks and the same for all others.
+    pub fn wire(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.wire.get_or_init(|| encode(self)).clone()
+    }
+
+    /// About what it takes of memory, bytes, with what is sent of it.
+    fn weight(&self) -> usize {
+        let chunks = match &self.detail {
+            Detail::Chunks(change) => change.have.len() + change.lost.len(),
+            Detail::None
+            | Detail::Torrent(..)
+            | Detail::Quest(_)
+            | Detail::Peer(_)
+            | Detail::Job(..)
+            | Detail::Settings(_) => 0,
+        };
+        EVENT_WEIGHT + 2 * self.message.len() + CHUNK_WEIGHT * chunks
+    }
+}
+
 impl Ring {
+    /// Keeps an event, and lets go of the oldest beyond the limits.
+    fn push(&mut self, event: NodeEvent) {
+        self.len += event.weight();
+        self.events.push_back(Arc::new(event));
+        // The last one stays, whatever it weighs: a subscriber may be about to read it.
+        while self.events.len() > 1
+            && (self.events.len() > self.capacity || self.len > self.len_max)
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.len -= oldest.weight();
+        }
+    }
+
     /// The revision of the oldest event that is kept, or of the next where none is.
     fn oldest(&self) -> u64 {
         self.revision + 1 - self.events.len() as u64
     }
 }
+
+/// What an event takes without its message and its chunks: the views of it are about so large.
+const EVENT_WEIGHT: usize = 1024;
+/// A chunk's index, and up to five bytes of it on the wire.
+const CHUNK_WEIGHT: usize = 9;
 
 /// One line of at most [`MESSAGE_LEN_MAX`] bytes without control characters and without those
 /// that turn the direction of the text around.
@@ -385,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_reader_takes_up_where_it_left_off_while_the_events_are_kept() {
-        let hub = EventHub::with_capacity("e".into(), 4);
+        let hub = EventHub::with_capacity("e".into(), 4, usize::MAX);
         for n in 0..10 {
             hub.emit(event(&n.to_string()));
         }
@@ -394,13 +460,46 @@ mod tests {
         let too_old = hub.resume_after("e", 5).unwrap_err();
         assert_eq!(too_old, ResumeError::TooOld { asked: 5, oldest: 7 });
         let ahead = hub.resume_after("e", 11).unwrap_err();
-        assert_eq!(ahead, ResumeError::Ahead { asked: 11, last: 10 });
-        assert_eq!(hub.resume_after("f", 10).unwrap_err(), ResumeError::OtherEpoch);
+        assert_eq!(ahead, ResumeError::Ahead { asked: 11, last: 10, oldest: 7 });
+        let other = hub.resume_after("f", 10).unwrap_err();
+        assert_eq!(other, ResumeError::OtherEpoch { oldest: 7 });
+    }
+
+    #[test]
+    fn large_events_push_out_old_ones_before_there_are_many() {
+        let of_chunks = |count: u32| {
+            let have = (0..count).map(PieceIndex).collect();
+            let change = ChunkChange { have, ..ChunkChange::default() };
+            NewEvent { detail: Detail::Chunks(change), ..event("") }
+        };
+        let one = EVENT_WEIGHT + 4096 * CHUNK_WEIGHT;
+        let hub = EventHub::with_capacity("e".into(), EVENTS_KEPT, 3 * one);
+        for _ in 0..4 {
+            hub.emit(of_chunks(4096));
+        }
+        assert_eq!(read(&mut hub.resume_after("e", 1).unwrap()), [2, 3, 4]);
+        hub.emit(event(""));
+        let gone = hub.resume_after("e", 1).unwrap_err();
+        assert_eq!(gone, ResumeError::TooOld { asked: 1, oldest: 3 });
+        hub.emit(of_chunks(10 * 4096));
+        assert_eq!(read(&mut hub.resume_after("e", 5).unwrap()), [6], "the last one stays");
+        hub.emit(event(""));
+        assert_eq!(read(&mut hub.resume_after("e", 6).unwrap()), [7], "and goes with the next");
+    }
+
+    #[test]
+    fn what_is_sent_of_an_event_is_made_once() {
+        let hub = EventHub::new("e".into());
+        let (mut first, mut second) = (hub.subscribe(), hub.subscribe());
+        hub.emit(event(""));
+        let made = first.try_next().unwrap().unwrap().wire(|_| Bytes::from_static(b"once"));
+        let again = second.try_next().unwrap().unwrap().wire(|_| Bytes::from_static(b"twice"));
+        assert_eq!((&made[..], made.as_ptr()), (&b"once"[..], again.as_ptr()));
     }
 
     #[test]
     fn a_reader_that_the_ring_has_passed_is_told_and_stays_told() {
-        let hub = EventHub::with_capacity("e".into(), 4);
+        let hub = EventHub::with_capacity("e".into(), 4, usize::MAX);
         let mut subscription = hub.subscribe();
         for _ in 0..4 {
             hub.emit(event(""));

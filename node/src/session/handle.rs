@@ -25,6 +25,7 @@ use super::{
     inbox::{Inbox, Input},
     job_watch::{JobBeat, JobWatches},
     meters::Meters,
+    settings::{Settings, SettingsChange, SettingsOf},
     shutdown::ShutdownReport,
 };
 use crate::{
@@ -57,8 +58,6 @@ pub struct NodeFacts {
     pub listen_addr: SocketAddr,
     /// Whether peers on the local network are looked for.
     pub local_discovery: bool,
-    /// Our operator's labels.
-    pub labels: Arc<Labels>,
     /// Where merged files go.
     pub downloads_dir: PathBuf,
     /// The state directory.
@@ -266,8 +265,8 @@ pub struct TorrentPlace {
     pub seed: bool,
 }
 
-/// Sums over the node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Sums over the node, and its labels.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeTotals {
     /// Torrents.
     pub torrents: usize,
@@ -283,6 +282,8 @@ pub struct NodeTotals {
     pub downloaded: u64,
     /// Lifetime payload bytes served, over the torrents that are here.
     pub uploaded: u64,
+    /// Our operator's labels.
+    pub labels: Arc<Labels>,
 }
 
 impl SessionHandle {
@@ -434,8 +435,50 @@ impl SessionHandle {
     /// # Errors
     /// [`Gone`] where the session has ended.
     pub async fn torrent_place(&self, torrent: TorrentId) -> Result<Option<TorrentPlace>, Gone> {
+        Ok(self.torrent_places(vec![torrent]).await?.pop().flatten())
+    }
+
+    /// Where the data of these torrents is, in their order, as [`Self::torrent_place`] tells of one.
+    ///
+    /// # Errors
+    /// [`Gone`] where the session has ended.
+    pub async fn torrent_places(
+        &self,
+        torrents: Vec<TorrentId>,
+    ) -> Result<Vec<Option<TorrentPlace>>, Gone> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Input::Place { torrent, reply }).await?;
+        self.inbox.send(Input::Places { torrents, reply }).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// The settings as they stand; `None` for an unknown torrent.
+    ///
+    /// # Errors
+    /// [`Gone`] where the session has ended.
+    pub async fn settings(&self, of: SettingsOf) -> Result<Option<Settings>, Gone> {
+        self.ask_settings(of, None).await
+    }
+
+    /// Changes settings, and tells how they stand then; `None` for an unknown torrent. Values are
+    /// taken as they are: whoever asks has judged them.
+    ///
+    /// # Errors
+    /// [`Gone`] where the session has ended, or is about to; nothing was changed then.
+    pub async fn change_settings(
+        &self,
+        of: SettingsOf,
+        change: SettingsChange,
+    ) -> Result<Option<Settings>, Gone> {
+        self.ask_settings(of, Some(Box::new(change))).await
+    }
+
+    async fn ask_settings(
+        &self,
+        of: SettingsOf,
+        change: Option<Box<SettingsChange>>,
+    ) -> Result<Option<Settings>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Input::Settings { of, change, reply }).await?;
         answer.await.map_err(|_| Gone)
     }
 
@@ -496,6 +539,7 @@ fn totals(session: &Session) -> NodeTotals {
         torrents: torrents.len(),
         connections: session.connection_count(),
         jobs_running: running,
+        labels: session.identity().labels.clone(),
         ..NodeTotals::default()
     };
     torrents.iter().fold(sums, |sums, torrent| NodeTotals {

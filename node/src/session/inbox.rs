@@ -23,6 +23,7 @@ use super::{
     },
     magnets::AddMagnet,
     opening::OpenedTorrent,
+    settings::{Settings, SettingsChange, SettingsOf},
     shutdown::ShutdownReport,
 };
 use crate::{
@@ -55,8 +56,10 @@ pub(super) enum Input {
     ResetPolicy { scope: Scope, reply: Reply<Result<PolicySet, SetPolicyError>> },
     /// A policy's watched file changed, or cannot be read.
     PolicyFile { scope: Scope, content: Content },
-    /// Where a torrent's data is.
-    Place { torrent: TorrentId, reply: Reply<Option<TorrentPlace>> },
+    /// Where the data of these torrents is.
+    Places { torrents: Vec<TorrentId>, reply: Reply<Vec<Option<TorrentPlace>>> },
+    /// Settings to be told, and changed before that where a change is there.
+    Settings { of: SettingsOf, change: Option<Box<SettingsChange>>, reply: Reply<Option<Settings>> },
     /// The end.
     Shutdown { reply: Option<mpsc::Sender<ShutdownReport>> },
     /// A fact for the session as it is.

@@ -17,6 +17,7 @@
 //! | `notices`, `conducts` | what is told and kept of what changed |
 //! | `housekeeping` | commits, totals, looks at files: what the clock asks for |
 //! | `policy` | the policy in force |
+//! | `settings` | what an operator changes while the node runs |
 //! | `meters` | what its rooms count |
 //! | `event_hub`, `job_watch` | who follows what |
 //! | `shutdown` | the end |
@@ -43,6 +44,7 @@ mod perform;
 mod piece_work;
 mod policy;
 mod run;
+pub mod settings;
 pub mod shutdown;
 pub mod start;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use shoal_core::{
         notice::{Notice, PeerNews},
         view::{JobKind, JobView, TorrentState, TorrentView},
     },
+    time::Timestamp,
     torrent::selection::Selection,
 };
 
@@ -83,7 +84,7 @@ impl Shell {
             torrent.told = Some(told(&view));
         }
         self.policy_for_arrival(view.metainfo.info_hash);
-        let detail = Detail::Torrent(Box::new(view));
+        let detail = self.torrent_detail(view);
         self.tell_with(EventKind::Torrent, "added", Some(id), message, detail);
     }
 
@@ -106,7 +107,7 @@ impl Shell {
             Some(error) => format!("{} is {state}: {error}", view.metainfo.name),
             None => format!("{} is {state}", view.metainfo.name),
         };
-        let detail = Detail::Torrent(Box::new(view));
+        let detail = self.torrent_detail(view);
         self.tell_with(EventKind::Torrent, "state", Some(id), message, detail);
     }
 
@@ -129,7 +130,7 @@ impl Shell {
                 tracing::error!(torrent = %hash, %error, "what is wanted was not kept");
             }
         });
-        let detail = Detail::Torrent(Box::new(view));
+        let detail = self.torrent_detail(view);
         self.tell_with(EventKind::Torrent, "selected", Some(id), message, detail);
     }
 
@@ -181,6 +182,10 @@ impl Shell {
 
     fn on_piece(&mut self, id: TorrentId, piece: PieceIndex, change: Change) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.chunks.is_empty() {
+            let beat = next_beat(self.clock.now());
+            torrent.chunks.due = torrent.chunks.due.max(beat);
+        }
         match change {
             Change::Had => {
                 torrent.served.set(piece);
@@ -196,8 +201,9 @@ impl Shell {
         self.chores.chunks.insert(id);
     }
 
-    /// Tells of the pieces that came and went, at most four times a second for each torrent.
-    pub(super) fn tell_chunks(&mut self, now: shoal_core::time::Timestamp) {
+    /// Tells of the pieces that came and went, at most four times a second for each torrent; of
+    /// all torrents at the same moments, so that who follows is woken once for all of them.
+    pub(super) fn tell_chunks(&mut self, now: Timestamp) {
         let ids: Vec<TorrentId> = self.chores.chunks.iter().copied().collect();
         for id in ids {
             let Some(torrent) = self.torrents.get_mut(&id).filter(|t| !t.chunks.is_empty()) else {
@@ -207,7 +213,7 @@ impl Shell {
             if torrent.chunks.due > now {
                 continue;
             }
-            torrent.chunks.due = now + CHUNK_EVENTS_EVERY;
+            torrent.chunks.due = next_beat(now);
             let (have, lost) = torrent.chunks.take();
             let (came, went) = (have.len(), lost.len());
             let all = torrent.metainfo.piece_count();
@@ -237,7 +243,7 @@ impl Shell {
         let message = format!("{} of {} {what}{}", job_name(&view.kind), view.name, ending(&view));
         let (torrent, info_hash) = (view.torrent, view.info_hash);
         log_job(what, &view);
-        let detail = Detail::Job(Box::new(view));
+        let detail = Detail::Job(Box::new(view), self.clock.now());
         let kind = EventKind::Job;
         self.events.emit(NewEvent { kind, what, torrent, info_hash, message, detail });
     }
@@ -277,6 +283,11 @@ impl Shell {
         self.events.emit(NewEvent { kind, what, torrent, info_hash, message, detail });
     }
 
+    fn torrent_detail(&self, view: TorrentView) -> Detail {
+        let place = self.place(view.id).map(|place| place.location.display().to_string());
+        Detail::Torrent(Box::new(view), place.unwrap_or_default())
+    }
+
     fn info_hash(&self, id: TorrentId) -> Option<InfoHash> {
         let of_torrent = self.torrents.get(&id).map(|torrent| torrent.info_hash);
         of_torrent.or_else(|| self.quests.get(&id).map(|quest| quest.info_hash))
@@ -292,6 +303,12 @@ impl Shell {
 enum Change {
     Had,
     Lost,
+}
+
+/// The next of the moments at which chunk events are told.
+fn next_beat(now: Timestamp) -> Timestamp {
+    let every = CHUNK_EVENTS_EVERY.as_micros() as u64;
+    Timestamp((now.0 / every + 1) * every)
 }
 
 fn told(view: &TorrentView) -> Told {

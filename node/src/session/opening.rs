@@ -2,11 +2,7 @@
 //!
 //! Never here: the loop's state; everything comes in and goes out by value.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use shoal_core::{
     bitfield::Bitfield,
@@ -20,9 +16,12 @@ use super::{
     handle::{AddError, AddSource, TorrentPlace},
     inbox::chunks_dir,
 };
-use crate::disk::{
-    DiskError, LayoutError, OpenError, Place, Placement, RealFileSystem, Store, TorrentRecord,
-    TorrentStore,
+use crate::{
+    disk::{
+        DiskError, FileSystem, LayoutError, OpenError, Placement, Store, TorrentRecord,
+        TorrentStore,
+    },
+    net::Rates,
 };
 
 /// The key of [`TorrentRecord::extra`] that says that a torrent was quit.
@@ -34,6 +33,8 @@ pub(super) struct Folders {
     pub(super) downloads: Arc<Path>,
     /// The folder of the chunk memories.
     pub(super) chunks: Arc<Path>,
+    /// What carries out what is done to their files.
+    pub(super) files: Arc<dyn FileSystem>,
 }
 
 /// A torrent whose data is open.
@@ -43,6 +44,8 @@ pub(super) struct OpenedTorrent {
     pub(super) opened: Opened,
     pub(super) resume: Resume,
     pub(super) selection: Selection,
+    /// What its connections together may send and receive.
+    pub(super) rates: Rates,
     /// Its record was written by this opening, and goes again where the session refuses it.
     pub(super) fresh: bool,
 }
@@ -70,7 +73,7 @@ pub(super) fn open_new(
     let mut record = TorrentRecord::new(placement);
     record.seed_only = is_seed;
     remember_selection(&mut record, &selection);
-    let opened = open(store, metainfo.clone(), &record)?;
+    let opened = open(store, folders, metainfo.clone(), &record)?;
     if is_seed {
         check_seed(&opened.store, metainfo)?;
     }
@@ -81,7 +84,10 @@ pub(super) fn open_new(
 
 /// Opens every torrent that the store keeps. Those that cannot be opened are named, stay kept, and
 /// are tried again at the next start.
-pub(super) fn restore(store: &Store) -> Vec<(InfoHash, Result<OpenedTorrent, String>)> {
+pub(super) fn restore(
+    store: &Store,
+    folders: &Folders,
+) -> Vec<(InfoHash, Result<OpenedTorrent, String>)> {
     let records = match store.torrents() {
         Ok(records) => records,
         Err(error) => {
@@ -89,26 +95,33 @@ pub(super) fn restore(store: &Store) -> Vec<(InfoHash, Result<OpenedTorrent, Str
             return Vec::new();
         }
     };
-    let restored = |(hash, record): (InfoHash, TorrentRecord)| (hash, reopen(store, hash, &record));
+    let restored =
+        |(hash, record): (InfoHash, TorrentRecord)| (hash, reopen(store, folders, hash, &record));
     records.into_iter().map(restored).collect()
 }
 
-fn reopen(store: &Store, hash: InfoHash, record: &TorrentRecord) -> Result<OpenedTorrent, String> {
+fn reopen(
+    store: &Store,
+    folders: &Folders,
+    hash: InfoHash,
+    record: &TorrentRecord,
+) -> Result<OpenedTorrent, String> {
     let bytes = store.metainfo(hash).map_err(|error| error.to_string())?;
     let bytes = bytes.ok_or("its metainfo file is gone")?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| error.to_string())?;
     if metainfo.info_hash != hash {
         return Err(format!("its metainfo file is that of {}", metainfo.info_hash));
     }
-    open(store, Arc::new(metainfo), record).map_err(|error| error.to_string())
+    open(store, folders, Arc::new(metainfo), record).map_err(|error| error.to_string())
 }
 
 fn open(
     store: &Store,
+    folders: &Folders,
     metainfo: Arc<Metainfo>,
     record: &TorrentRecord,
 ) -> Result<OpenedTorrent, AddError> {
-    let files = Arc::new(RealFileSystem);
+    let files = folders.files.clone();
     let opened = TorrentStore::open(store, metainfo.clone(), record.placement.clone(), files);
     let (torrent, found) = opened.map_err(open_error)?;
     let opened = Opened {
@@ -124,7 +137,8 @@ fn open(
         quit: record.extra.get(QUIT).and_then(serde_json::Value::as_bool).unwrap_or(false),
     };
     let selection = kept_selection(record, &metainfo).map_err(AddError::Disk)?;
-    Ok(OpenedTorrent { metainfo, store: torrent, opened, resume, selection, fresh: false })
+    let rates = Rates::of(record.upload_limit_bps, record.download_limit_bps);
+    Ok(OpenedTorrent { metainfo, store: torrent, opened, resume, selection, rates, fresh: false })
 }
 
 /// Which files a record says are wanted.
@@ -171,14 +185,9 @@ fn check_seed(store: &TorrentStore, metainfo: &Metainfo) -> Result<(), AddError>
     Ok(())
 }
 
-/// Where the data of a torrent is.
+/// Where the data of a torrent is. Waits for no disk.
 pub(super) fn place(store: &TorrentStore) -> TorrentPlace {
-    let metainfo = store.metainfo();
-    let places: Vec<_> = (0..metainfo.files.len()).map(|file| store.place_of(file)).collect();
-    let in_place = |place: &Option<(Place, PathBuf)>| {
-        place.as_ref().is_some_and(|(place, _)| *place != Place::Chunks)
-    };
-    let merged: Vec<bool> = places.iter().map(in_place).collect();
+    let (metainfo, merged) = (store.metainfo(), store.in_place());
     let location = match store.placement() {
         Placement::Seed { path } => path.clone(),
         Placement::Downloads { chunks_dir, downloads } => {
@@ -248,7 +257,7 @@ mod tests {
     #[test]
     fn a_record_says_which_files_are_wanted_and_what_fits_no_torrent_is_an_error() {
         let metainfo = torrent(9);
-        let mut record = TorrentRecord::new(Placement::Seed { path: PathBuf::from("/data") });
+        let mut record = TorrentRecord::new(Placement::Seed { path: "/data".into() });
         assert_eq!(kept_selection(&record, &metainfo), Ok(Selection::default()));
         let some = Selection::of(&metainfo, [0, 8]);
         remember_selection(&mut record, &some);

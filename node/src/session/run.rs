@@ -31,6 +31,7 @@ use super::{
     meters::Meters,
     opening::{Folders, OpenedTorrent},
     policy::Policies,
+    settings::{Settings, SettingsChange, SettingsOf},
     shutdown::ShutdownReport,
     torrents::Torrent,
 };
@@ -39,7 +40,7 @@ use crate::{
     clock::Clock,
     discovery::Discovery,
     disk::Store,
-    net::{Net, NetEvent},
+    net::{Net, NetEvent, Rates},
     webseed::WebSeeds,
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Shell {
     pub(super) session: Session,
     pub(super) clock: Clock,
     pub(super) net: Net,
+    /// What all connections together may send and receive.
+    pub(super) rates: Rates,
     pub(super) web_seeds: WebSeeds,
     pub(super) inbox: Inbox,
     pub(super) store: Store,
@@ -278,7 +281,10 @@ impl Shell {
             Input::SetPolicy { set, reply } => self.set_policy(*set, Some(reply)),
             Input::ResetPolicy { scope, reply } => self.reset_policy(scope, reply),
             Input::PolicyFile { scope, content } => self.on_policy_file(scope, content),
-            Input::Place { torrent, reply } => self.tell_place(torrent, reply),
+            Input::Places { torrents, reply } => {
+                drop(reply.send(torrents.into_iter().map(|id| self.place(id)).collect()));
+            }
+            Input::Settings { of, change, reply } => self.on_settings(of, change, reply),
             Input::Shutdown { reply } => self.begin_shutdown(reply),
             Input::Core(event) => self.on_fact(event),
             Input::Policy(news) => self.on_policy(news),
@@ -302,6 +308,21 @@ impl Shell {
             None => ReplyTo::Caller(reply),
         };
         self.issue(command, reply);
+    }
+
+    fn on_settings(
+        &mut self,
+        of: SettingsOf,
+        change: Option<Box<SettingsChange>>,
+        reply: Reply<Option<Settings>>,
+    ) {
+        let settings = match change {
+            None => self.settings(of),
+            // Dropping the reply says that the node ends.
+            Some(_) if self.stopping.is_some() => return,
+            Some(change) => self.change_settings(of, *change),
+        };
+        drop(reply.send(settings));
     }
 
     fn on_fact(&mut self, event: Event) {

@@ -39,7 +39,7 @@ use crate::{
     announce::{AnnounceError, Announcer, AnnouncerConfig},
     clock::Clock,
     discovery::{Discovery, DiscoveryConfig, Heard},
-    disk::{Store, StoreError},
+    disk::{FileSystem, RealFileSystem, Store, StoreError},
     net::{Net, NetConfig, NetLimits, Rates},
     policy_host::{PolicyHost, Tell},
     webseed::{Guard, WebSeedConfig, WebSeeds},
@@ -128,20 +128,22 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing runs then.
 pub async fn start(options: SessionOptions) -> Result<Running, StartError> {
-    start_with(options, PolicyHost::new).await
+    start_with(options, Arc::new(RealFileSystem), PolicyHost::new).await
 }
 
-/// Starts a session whose policies live in a host made so.
+/// Starts a session whose policies live in a host made so, and whose torrents' files are seen through
+/// this file system.
 ///
 /// # Errors
 /// As [`start`].
 pub(super) async fn start_with(
     options: SessionOptions,
+    files: Arc<dyn FileSystem>,
     host: impl FnOnce(Clock, Tell) -> PolicyHost,
 ) -> Result<Running, StartError> {
     let chunks = options.chunks.clone().unwrap_or_else(|| options.downloads.join(CHUNKS_DIR));
-    let folders =
-        Folders { downloads: Arc::from(options.downloads.as_path()), chunks: Arc::from(chunks) };
+    let (downloads, chunks) = (Arc::from(options.downloads.as_path()), Arc::from(chunks));
+    let folders = Folders { downloads, chunks, files };
     let (state_dir, made) = (options.state_dir.clone(), folders.clone());
     let opened = tokio::task::spawn_blocking(move || open(&state_dir, &made)).await;
     let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
@@ -201,7 +203,7 @@ fn open(state_dir: &Path, folders: &Folders) -> Result<AtStart, StartError> {
     let mut peer_id = [0; 20];
     peer_id[..8].copy_from_slice(&PeerId::PREFIX);
     peer_id[8..].copy_from_slice(&store.peer_id_seed()?);
-    let torrents = opening::restore(&store);
+    let torrents = opening::restore(&store, folders);
     let magnets = magnets::kept(&store);
     let policies = policy::kept(&store);
     Ok(AtStart { store, peer_id: PeerId(peer_id), torrents, magnets, policies })
@@ -224,12 +226,11 @@ fn build(
     let web_seeds = WebSeeds::new(asks, net.limits(), clock, net_reports);
     let web_seeds = web_seeds.map_err(StartError::WebSeeds)?;
     let listen_addr = net.local_addr();
-    let labels = Arc::new(options.labels);
     let identity = Identity {
         peer_id: opened.peer_id,
         listen_port: listen_addr.port(),
         advertise: options.advertise,
-        labels: labels.clone(),
+        labels: Arc::new(options.labels),
     };
     let announcer = Announcer::new(AnnouncerConfig {
         local_address: Some(listen.ip()).filter(|ip| !ip.is_unspecified()),
@@ -245,7 +246,6 @@ fn build(
         peer_id: opened.peer_id,
         listen_addr,
         local_discovery: discovery.is_some(),
-        labels,
         downloads_dir: folders.downloads.to_path_buf(),
         state_dir: options.state_dir,
         clock,
@@ -257,6 +257,7 @@ fn build(
         session: Session::new(config, identity, fastrand::u64(..), clock.now()),
         clock,
         net,
+        rates,
         web_seeds,
         inbox,
         store: opened.store.clone(),

@@ -17,7 +17,7 @@ use shoal_core::{
 
 use crate::{
     disk::{self, DiskError, TorrentStore},
-    net::{BlockSource, Content, HaveMap, Source, SourceError, Swarm},
+    net::{BlockSource, Content, HaveMap, Rates, Source, SourceError, Swarm},
 };
 
 /// A torrent of the shell.
@@ -38,6 +38,8 @@ pub(super) struct Torrent {
     pub(super) resume: Resume,
     /// The totals its record says: downloaded, uploaded.
     pub(super) totals: (u64, u64),
+    /// What its connections together may send and receive, beside the node's limits.
+    pub(super) rates: Rates,
     /// What was told last of its state.
     pub(super) told: Option<Told>,
     pub(super) chunks: Chunks,
@@ -96,6 +98,7 @@ impl Torrent {
             uncommitted: false,
             resume,
             totals,
+            rates: Rates::default(),
             told: None,
             chunks: Chunks::default(),
         }

@@ -3,9 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
+    config::Unchoke,
     ids::{InfoHash, JobId, PeerId, PieceIndex, TorrentId},
     magnet::Magnet,
     metainfo::Metainfo,
+    policy::Labels,
     session::event::{MergeDone, Opened},
     torrent::selection::Selection,
 };
@@ -80,12 +82,28 @@ pub enum Command {
         /// What it makes.
         name: String,
     },
+    /// Other tunables from now on.
+    Tune(Tuning),
     /// By whom peers are chosen from now on: for one torrent's downloads (none: as for the node
     /// again), or for the node (none: the default).
     SetChooser(Option<TorrentId>, Option<super::Chooser>),
     /// Say `stopped` to the trackers and close every connection; answered once that is done, or
     /// after five seconds.
     Shutdown,
+}
+
+/// Tunables that change while the session runs; none: as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tuning {
+    /// Whose requests are served.
+    pub unchoke: Option<Unchoke>,
+    /// Our operator's labels. Peers that speak `shoal` are told at once, trackers with the next
+    /// announce.
+    pub labels: Option<Arc<Labels>>,
+    /// Most connections of the node. Those there are stay.
+    pub connections_max: Option<usize>,
+    /// Most connections of a torrent. Those there are stay.
+    pub connections_per_torrent_max: Option<usize>,
 }
 
 /// What of a torrent's conduct survives a restart.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
+    config::Config,
     ids::{ConnId, InfoHash, JobId, PieceIndex, TorrentId},
     peer::{Conn, Origin},
     torrent::{Condition, Torrent, book::Source},
@@ -23,6 +24,12 @@ impl Session {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The tunables in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// By whom peers are chosen: for a torrent's downloads, or for the node.

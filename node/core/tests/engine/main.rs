@@ -64,14 +64,17 @@ fn flash_crowd_completes_and_shares_the_load() {
     // Each crowd draws otherwise, for a session is seeded by its number.
     let seeded = [0, 1, 2, 3].map(|others| {
         let mut world = World::new(metainfo(32 * MIB, 512 * 1024));
-        (0..others).for_each(|_| drop(world.bare(Host::default(), Config::default())));
+        for _ in 0..others {
+            world.bare(Host::default(), Config::default());
+        }
         let seed = world.seed(Host::default());
         let leeches = (0..5).map(|_| world.leech(Host::default())).collect::<Vec<_>>();
         finish(&mut world, &leeches, MINUTE);
         world.session(seed).torrents()[0].uploaded
     });
     let mean = seeded.iter().sum::<u64>() / 4;
-    assert!(mean < 2 * 32 * MIB, "the seed sent {seeded:?}: the leechers hardly helped");
+    // Without them it sends five copies; with links as quick as these it sends about two.
+    assert!(mean < 32 * MIB * 5 / 2, "the seed sent {seeded:?}: the leechers hardly helped");
 }
 
 #[test]

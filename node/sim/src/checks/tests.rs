@@ -28,7 +28,7 @@ fn world() -> World {
     let plan = Arc::new(Plan::read(plan).expect("a plan"));
     let policies = plan.classes.iter().map(|_| Policy::default()).collect();
     let mut world = World::new(plan, Setting { policies, ..Setting::default() });
-    assert_eq!(world.run(5000), Step::On);
+    assert_eq!(world.run(500), Step::On);
     assert!(world.checks.violation().is_none());
     world
 }

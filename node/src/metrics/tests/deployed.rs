@@ -27,7 +27,7 @@ async fn told() -> Page {
     let dir = tempfile::tempdir().unwrap();
     let node = node(dir.path()).await;
     use_it(&node, dir.path(), "a").await;
-    let page = Page::read(&get(node.metrics_addr().unwrap(), "/metrics", "").await.body);
+    let page = Page::settled(node.metrics_addr().unwrap()).await;
     node.shutdown().await;
     page
 }

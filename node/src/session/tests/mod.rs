@@ -1,12 +1,14 @@
 //! Whole sessions in one process, over loopback: seed to leech, restart, removal; policies in a
 //! file of their own.
 
+mod held_disk;
 mod policies;
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +30,15 @@ use super::{
     handle::{AddError, AddSource, AddTorrent, CreateError, CreateTorrent, Created},
     *,
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    disk::{FileSystem, RealFileSystem},
+};
+
+/// The disk of this machine.
+fn real() -> Arc<dyn FileSystem> {
+    Arc::new(RealFileSystem)
+}
 
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);

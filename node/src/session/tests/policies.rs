@@ -246,7 +246,7 @@ async fn a_policy_thread_that_wedges_or_dies_in_a_download_is_told_and_brought_b
         let created = seed.seed(&FILES).await;
         let dir = tempfile::tempdir().unwrap();
         let mut hold = None;
-        let running = start_with(options(&dir), |clock, tell| {
+        let running = start_with(options(&dir), real(), |clock, tell| {
             let (host, held) = held::host(clock, tell);
             hold = Some(held);
             host
@@ -279,7 +279,7 @@ async fn a_policy_thread_that_wedges_or_dies_in_a_download_is_told_and_brought_b
 async fn a_reset_brings_a_dead_thread_back_with_every_policy() {
     let dir = tempfile::tempdir().unwrap();
     let mut hold = None;
-    let running = start_with(options(&dir), |clock, tell| {
+    let running = start_with(options(&dir), real(), |clock, tell| {
         let (host, held) = held::host(clock, tell);
         hold = Some(held);
         host
@@ -308,7 +308,7 @@ async fn a_reset_brings_a_dead_thread_back_with_every_policy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_is_not_restored_is_told_and_can_be_put_aside() {
     let dir = tempfile::tempdir().unwrap();
-    let running = start_with(options(&dir), |clock, tell| held::host(clock, tell).0);
+    let running = start_with(options(&dir), real(), |clock, tell| held::host(clock, tell).0);
     let node = Node { running: running.await.unwrap(), dir };
     let created = node.seed(&FILES).await;
     let own = Scope::Torrent(created.info_hash);

@@ -2,6 +2,7 @@
 
 mod peers;
 mod trackers;
+mod tune;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -68,6 +69,7 @@ impl Session {
                 let job = self.begin_outside_job(name, out);
                 Ok(Some(Done::Job { job, joined: false }))
             }
+            Command::Tune(tuning) => Ok(Some(self.tune(tuning, out))),
             Command::SetChooser(torrent, chooser) => {
                 self.set_chooser(torrent, chooser).map(|()| Some(Done::Ok))
             }
