@@ -88,6 +88,45 @@
 //! # }
 //! ```
 //!
+//! # Events
+//!
+//! Everything as it stands, then every change, whatever happens to the connection.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let mut config = shoal_node::config::NodeConfig::new(dir.path().to_owned());
+//! # let mut peer = shoal_node::config::PeerConfig::new(dir.path());
+//! # peer.listen = "127.0.0.1:0".parse()?;
+//! # config.peer = Some(peer);
+//! # let node = shoal_node::node::Node::start(config).await?;
+//! # let endpoint = format!("unix://{}/shoald.sock", dir.path().display());
+//! use shoal::{
+//!     client::Connect,
+//!     v1::WatchEventsRequest,
+//!     watch::{News, watch_with_resume},
+//! };
+//!
+//! let connect = || Connect::to(&endpoint).connect();
+//! let mut watch = watch_with_resume(connect, WatchEventsRequest::default());
+//! # let mut heard = 0;
+//! loop {
+//!     match watch.next().await? {
+//!         // At the begin, and wherever events were missed: what was known is to be forgotten.
+//!         News::Snapshot { snapshot, .. } => println!("{} torrents", snapshot.torrents.len()),
+//!         News::Event(event) => println!("{}: {}", event.what, event.message),
+//!         News::Idle => {}
+//!         News::Lost { cause, pause } => eprintln!("{cause}; again in {pause:?}"),
+//!     }
+//! #   heard += 1;
+//! #   if heard == 1 { break }
+//! }
+//! # node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Errors
 //!
 //! A refusal carries a `google.rpc.ErrorInfo` of domain [`ERROR_DOMAIN`]. Its reason is the contract,

@@ -25,7 +25,17 @@ const TESTS: &[(&str, &str, &str)] = &[
         "programs",
         "a_node_tells_where_it_is_serves_shoalctl_and_ends_when_asked",
     ),
+    (
+        "NodeService.GetSettings",
+        "settings",
+        "a_change_holds_at_once_and_is_told_with_how_things_stand",
+    ),
     ("NodeService.Shutdown", "ends", "a_call_ends_the_node_after_its_answer"),
+    (
+        "NodeService.UpdateSettings",
+        "settings",
+        "a_change_holds_at_once_and_is_told_with_how_things_stand",
+    ),
     ("NodeService.WatchEvents", "events", "a_revision_that_is_not_kept_is_out_of_range"),
     (
         "PeerService.AutoDownload",
@@ -196,14 +206,26 @@ fn every_method_has_a_test_that_calls_it() {
     }
 }
 
-/// The text of a test, from its signature to its end.
+/// The text of a test, from its signature to its end, and of what it calls in its file.
 fn body(file: &str, test: &str) -> String {
     let path = root().join("tests/e2e").join(file).with_extension("rs");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let begin = format!("\nasync fn {test}() {{\n");
     let (above, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {test} in {path:?}"));
     assert!(above.ends_with(')') || above.ends_with(']'), "{test} is no test");
-    rest.split("\n}\n").next().unwrap_or_default().to_owned()
+    let mut body = end(rest).to_owned();
+    for helper in text.split("fn ").skip(1).filter_map(|rest| rest.split_once('(')) {
+        let (name, rest) = helper;
+        if name != test && body.contains(&format!("{name}(")) {
+            body.push_str(end(rest));
+        }
+    }
+    body
+}
+
+/// Up to the end of a function.
+fn end(text: &str) -> &str {
+    text.split("\n}\n").next().unwrap_or_default()
 }
 
 /// How a test calls a method: of the stub, of the harness, or through `shoalctl`.
