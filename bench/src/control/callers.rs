@@ -133,9 +133,10 @@ impl WatchArgs {
         let patience = if self.stall { READ_WITHIN } else { Duration::ZERO };
         let until = tokio::time::Instant::now() + patience;
         while let Ok(Some(end)) = tokio::time::timeout_at(until, readers.join_next()).await {
-            match end? {
-                Code::ResourceExhausted => watched.cut_off += 1,
-                _ => watched.lost += 1,
+            if end? == Code::ResourceExhausted {
+                watched.cut_off += 1;
+            } else {
+                watched.lost += 1;
             }
         }
         watched.messages = messages.load(Ordering::Relaxed);
