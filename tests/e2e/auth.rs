@@ -221,6 +221,23 @@ async fn files_are_for_the_node_s_user_and_tokens_outlive_a_restart() {
 }
 
 #[tokio::test]
+async fn tokens_are_listed_in_order_without_their_secrets() {
+    let house = House::new().await;
+    let secret = house.create("ci", &[TokenScope::Write, TokenScope::Read]).await;
+    let mut auth = AuthServiceClient::new(house.owner().await);
+    let request = v1::ListTokensRequest { page_size: 2, ..Default::default() };
+    let first = auth.list_tokens(request.clone()).await.unwrap().into_inner();
+    let request = v1::ListTokensRequest { page_token: first.next_page_token.clone(), ..request };
+    let second = auth.list_tokens(request).await.unwrap().into_inner();
+    assert_eq!(second.next_page_token, "");
+    let names: Vec<_> = first.tokens.iter().chain(&second.tokens).map(|t| &t.name).collect();
+    assert_eq!(names, ["admin", "ci", "readonly"]);
+    let scopes: Vec<_> = first.tokens[1].scopes().collect();
+    assert_eq!(scopes, [TokenScope::Read, TokenScope::Write]);
+    assert!(!format!("{first:?}").contains(secret.trim_start_matches("shoal_")));
+}
+
+#[tokio::test]
 async fn a_token_ends_at_its_time_and_its_streams_with_it() {
     let house = House::new().await;
     let expires = SystemTime::now() + Duration::from_millis(1500);

@@ -134,8 +134,13 @@ impl Running {
     }
 
     /// Asks it to end, and waits for that.
-    pub async fn terminate(mut self) -> Option<i32> {
+    pub async fn terminate(self) -> Option<i32> {
         self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for its end, and says with what it ended.
+    pub async fn ended(mut self) -> Option<i32> {
         let ended = within(Duration::from_secs(20), "end of shoald", self.child.wait()).await;
         ended.unwrap().code()
     }

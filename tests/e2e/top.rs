@@ -36,9 +36,8 @@ async fn one_frame_shows_a_real_node() {
     assert!(leecher.auto_download().await.unwrap().complete);
     let frame = leecher.ctl(&["top", "--torrent", "file1.webm"]).await.ok();
     let peer = seeder.addr.to_string();
-    for word in
-        ["seeding", "100%", "CHUNKS 20 of 20 had", "PEERS 1", "all", "DECISIONS", ".part", &peer]
-    {
+    // Seeds leave each other: who served is named by the decisions.
+    for word in ["seeding", "100%", "CHUNKS 20 of 20 had", "DECISIONS", ".part", &peer] {
         assert!(frame.contains(word), "no {word:?}:\n{frame}");
     }
     assert!(frame.lines().count() >= 16);

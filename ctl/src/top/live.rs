@@ -48,7 +48,6 @@ pub(super) async fn show(stage: Stage, out: &mut (dyn Write + Send)) -> Result<(
     let mut hangups = signal(SignalKind::hangup()).map_err(stdio)?;
     let _given_back = Taken::take().map_err(stdio)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(out)).map_err(stdio)?;
-    terminal.clear().map_err(stdio)?;
     let shown = Box::pin(run(stage, &mut terminal, EventStream::new()));
     tokio::select! {
         shown = shown => shown,
@@ -138,7 +137,9 @@ impl Taken {
         // From here on dropping undoes whatever of it was done.
         let taken = Self { told };
         terminal::enable_raw_mode()?;
-        execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)?;
+        // Nothing is asked of the terminal here: some never answer.
+        let all = terminal::Clear(ClearType::All);
+        execute!(io::stdout(), terminal::EnterAlternateScreen, all, cursor::Hide)?;
         Ok(taken)
     }
 }

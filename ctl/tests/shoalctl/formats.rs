@@ -70,6 +70,7 @@ const LINES: &[(&str, &str)] = &[
     ("context use", "lab"),
     ("context remove", "lab"),
     ("context show", "lab"),
+    ("top", "--once"),
     ("shell", ""),
     ("top", "--once"),
     ("completions", "bash"),

@@ -20,11 +20,11 @@ const VALUE_LEN_MAX: usize = 1024;
 const MESSAGE_LEN_MAX: usize = 2048;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident $name:literal $code:ident,)+) => {
+    ($($(#[doc = $doc:literal])* $reason:ident $name:literal $code:ident,)+) => {
         /// Why a call failed: `reason` of its `google.rpc.ErrorInfo`. Names are never changed.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub enum Reason {
-            $($(#[$doc])* $reason,)+
+            $($(#[doc = $doc])* $reason,)+
         }
 
         impl Reason {
@@ -36,6 +36,14 @@ macro_rules! reasons {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$reason => $name,)+
+                }
+            }
+
+            /// What it means, and the keys of its metadata, as the reference has it.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$reason => concat!($($doc),*),)+
                 }
             }
 
