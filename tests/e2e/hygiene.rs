@@ -134,10 +134,10 @@ async fn every_error_says_why_to_a_program() {
     assert!(errors > 3 * methods.len(), "only {errors} errors of {} methods", methods.len());
     let path = PathAndQuery::from_static("/shoal.v1.NodeService/Swim");
     let refused = call(empty.channel(), path, Vec::new()).await.unwrap_err();
-    assert_eq!(refusal(&refused).1, "UNIMPLEMENTED");
+    assert_eq!(refusal(&refused).1, "UNKNOWN_METHOD");
     let path = PathAndQuery::from_static("/shoal.v1.SwimService/Swim");
     let refused = call(empty.channel(), path, Vec::new()).await.unwrap_err();
-    assert_eq!(refusal(&refused).1, "UNIMPLEMENTED");
+    assert_eq!(refusal(&refused).1, "UNKNOWN_METHOD");
     let path = PathAndQuery::from_static("/shoal.v1.NodeService/GetInfo");
     let refused = call(empty.channel(), path, vec![0; 18 << 20]).await.unwrap_err();
     assert_eq!(refusal(&refused).1, "REQUEST_TOO_LARGE");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::DescriptorPool;
 use shoal::v1::{self, EventKind};
+use shoal_ctl::Exit;
 
 use crate::harness::{CHUNK, Host, PATIENCE, Party, sample, within};
 
@@ -44,7 +45,8 @@ const NOT_TOLD: [&str; 27] = [
 /// Runs a command, which is to be told so.
 async fn told(node: &Host, line: &str, kind: EventKind, what: &str) {
     let mut events = node.events(&[kind]).await;
-    node.ctl(&line.split(' ').collect::<Vec<_>>()).await.ok();
+    let said = node.ctl(&line.split(' ').collect::<Vec<_>>()).await;
+    assert_eq!(said.exit, Exit::Ok, "{line}: {said:?}");
     let event = within(PATIENCE, &format!("{line}: {what}"), events.what(what)).await;
     assert!(!event.message.is_empty(), "{line}: {event:?}");
 }

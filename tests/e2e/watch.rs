@@ -102,13 +102,13 @@ async fn what_happens_while_the_connection_is_gone_is_told_when_it_is_back() {
     assert!(matches!(next(&mut watch).await, News::Event(_)));
     cable.cut.store(true, Ordering::Relaxed);
     let mut pauses = Vec::new();
-    change(&peer, 6000).await;
-    change(&peer, 7000).await;
     while pauses.len() < 3 {
         let news = next(&mut watch).await;
         let News::Lost { pause, .. } = news else { panic!("{news:?}") };
         pauses.push(pause);
     }
+    change(&peer, 6000).await;
+    change(&peer, 7000).await;
     assert!(pauses[0] < pauses[2], "{pauses:?}");
     cable.cut.store(false, Ordering::Relaxed);
     let mut told = Vec::new();

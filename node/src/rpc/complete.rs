@@ -104,7 +104,7 @@ fn with_info(response: http::Response<Body>) -> http::Response<Body> {
     let Some(status) = Status::from_header_map(headers) else { return response };
     let reason = match status.code() {
         Code::Ok => return response,
-        Code::Unimplemented => Reason::Unimplemented,
+        Code::Unimplemented => Reason::UnknownMethod,
         Code::OutOfRange => Reason::RequestTooLarge,
         Code::DeadlineExceeded => Reason::DeadlineExceeded,
         // Of the service of health: it is asked for a service by name.
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!((complete.code(), complete.message()), (Code::Unimplemented, "no such method"));
         let details = complete.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!((info.domain.as_str(), info.reason.as_str()), ("shoal", "UNIMPLEMENTED"));
+        assert_eq!((info.domain.as_str(), info.reason.as_str()), ("shoal", "UNKNOWN_METHOD"));
         let ours = Status::from(Refusal::not_in_role("peer"));
         let again = status(with_info(ours.into_http()));
         assert_eq!(again.get_error_details().error_info().unwrap().reason, "NOT_IN_ROLE");

@@ -181,8 +181,6 @@ reasons! {
     RequestTooLarge "REQUEST_TOO_LARGE" OutOfRange,
     /// The health of a service that does not exist.
     UnknownService "UNKNOWN_SERVICE" NotFound,
-    /// The method does not exist.
-    Unimplemented "UNIMPLEMENTED" Unimplemented,
     /// A reply that would be larger than clients take.
     ReplyTooLarge "REPLY_TOO_LARGE" ResourceExhausted,
     /// The call has no token, and needs one.
