@@ -211,31 +211,45 @@ async def metadata(events: AsyncIterator[node_pb2.WatchEventsResponse]) -> torre
     raise AssertionError("the stream has no end")
 
 
-async def follow_events(
-    events: AsyncIterator[node_pb2.WatchEventsResponse], job: asyncio.Future[int]
-) -> int:
-    """Prints events until the one that tells of the job's end. Returns how many there were."""
-    count, ended = 0, set()
+class Job:
+    """A download as two streams tell of it: that of its call, and the events."""
+
+    def __init__(self) -> None:
+        self.id: int | None = None
+        """Its number. A node that was started anew gives another one."""
+        self.events = 0
+        """Events told so far."""
+        self.is_over = False
+        """The stream of its call has ended."""
+        self.ended: set[int] = set()
+        self.end_told = asyncio.Event()
+        """Both streams have told of its end."""
+
+    def see(self) -> None:
+        """Looks whether the streams agree; either may be the first."""
+        if self.id in self.ended:
+            self.end_told.set()
+
+
+async def follow_events(events: AsyncIterator[node_pb2.WatchEventsResponse], job: Job) -> None:
+    """Prints events, without end."""
     async for message in events:
-        if message.HasField("snapshot") and job.done():
+        if message.HasField("snapshot") and job.is_over:
             # What happened before it is not told one by one.
-            ended.add(job.result())
-            ended.difference_update(running.id for running in message.snapshot.jobs)
+            job.ended.add(job.id)
+            job.ended.difference_update(running.id for running in message.snapshot.jobs)
         elif message.HasField("event"):
-            count += 1
+            job.events += 1
             event = message.event
             kind = node_pb2.EventKind.Name(event.kind).removeprefix("EVENT_KIND_").lower()
             say(f"event {message.revision}: {kind} {event.what}: {clean(event.message)}")
             if event.kind == node_pb2.EVENT_KIND_JOB and event.what == "ended":
-                ended.add(event.job.id)
-        # A job may end before the first message of its stream is here.
-        if ended and await job in ended:
-            break
-    return count
+                job.ended.add(event.job.id)
+        job.see()
 
 
 async def follow_job(
-    stub: peer_pb2_grpc.PeerServiceStub, info_hash: str, job: asyncio.Future[int]
+    stub: peer_pb2_grpc.PeerServiceStub, info_hash: str, job: Job
 ) -> peer_pb2.AutoDownloadResponse:
     """Starts or joins the download and prints its progress. Returns its last message.
 
@@ -246,10 +260,12 @@ async def follow_job(
         try:
             async for last in stub.AutoDownload(peer_pb2.AutoDownloadRequest(torrent=info_hash)):
                 patience.heard()
-                if not job.done():
-                    job.set_result(last.job_id)
+                if job.id is None:
                     say(f"{'joined' if last.joined else 'started'} job {last.job_id}")
+                job.id = last.job_id
                 say_progress(last)
+            job.is_over = True
+            job.see()
             return last
         except grpc.aio.AioRpcError as error:
             await patience.wait(error)
@@ -290,7 +306,7 @@ async def run(arguments: argparse.Namespace, token: str | None) -> dict:
                 say(f"{t.info_hash} {clean(t.name)}: {state.lower()}, {chunks}")
             torrent = choose(torrents, arguments.torrent)
 
-        job: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        job = Job()
         events = watch(node, torrent.info_hash)
         # The snapshot first: every event from here on is ours to see.
         first = await anext(events)
@@ -299,13 +315,20 @@ async def run(arguments: argparse.Namespace, token: str | None) -> dict:
         watching = asyncio.create_task(follow_events(events, job))
         try:
             last = await follow_job(peer, torrent.info_hash, job)
-            count = await asyncio.wait_for(watching, LAST_EVENT_SECONDS)
+            told = asyncio.create_task(job.end_told.wait())
+            await asyncio.wait(
+                (watching, told), timeout=LAST_EVENT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if watching.done():
+                watching.result()
+            if not told.done():
+                say("the job has ended, and the node sent no event of it")
         finally:
             watching.cancel()
         result = {
             "torrent": MessageToDict(torrent),
             "result": MessageToDict(last),
-            "events": count,
+            "events": job.events,
         }
         if arguments.then:
             result["then"] = await act(arguments.then, list(last.paths))
@@ -378,9 +401,6 @@ def main() -> int:
         result = asyncio.run(run(arguments, token))
     except grpc.aio.AioRpcError as error:
         say(explain(error))
-        return 1
-    except TimeoutError:
-        say("the job has ended, and the node sent no event of it")
         return 1
     except OSError as error:
         say(str(error))

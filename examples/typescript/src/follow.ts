@@ -169,33 +169,47 @@ async function metadata(events: AsyncGenerator<Message, never>): Promise<Torrent
   }
 }
 
-/** Prints events until the one that tells of the job's end. Returns how many there were. */
-async function followEvents(
-  events: AsyncGenerator<Message, never>,
-  job: { id: string | undefined; known: Promise<string> },
-): Promise<number> {
-  let count = 0;
-  const ended = new Set<string>();
+/** A download as two streams tell of it: that of its call, and the events. */
+class Job {
+  /** Its number. A node that was started anew gives another one. */
+  id: string | undefined;
+  /** Events told so far. */
+  events = 0;
+  /** The stream of its call has ended. */
+  isOver = false;
+  readonly ended = new Set<string>();
+  private tell!: () => void;
+  /** Resolved once both streams have told of its end. */
+  readonly endTold = new Promise<void>((resolve) => {
+    this.tell = resolve;
+  });
+
+  /** Looks whether the streams agree; either may be the first. */
+  see(): void {
+    if (this.id !== undefined && this.ended.has(this.id)) {
+      this.tell();
+    }
+  }
+}
+
+/** Prints events, without end. */
+async function followEvents(events: AsyncGenerator<Message, never>, job: Job): Promise<void> {
   for await (const { revision, event, snapshot } of events) {
-    if (snapshot && job.id !== undefined) {
+    if (snapshot && job.isOver && job.id !== undefined) {
       // What happened before it is not told one by one.
       if (!snapshot.jobs.some((running) => running.id === job.id)) {
-        ended.add(job.id);
+        job.ended.add(job.id);
       }
     } else if (event) {
-      count += 1;
+      job.events += 1;
       const kind = event.kind.replace("EVENT_KIND_", "").toLowerCase();
       say(`event ${revision}: ${kind} ${event.what}: ${clean(event.message)}`);
       if (event.what === "ended" && event.job) {
-        ended.add(event.job.id);
+        job.ended.add(event.job.id);
       }
     }
-    // A job may end before the first message of its stream is here.
-    if (ended.size > 0 && ended.has(await job.known)) {
-      break;
-    }
+    job.see();
   }
-  return count;
 }
 
 /**
@@ -206,23 +220,23 @@ async function followEvents(
 async function followJob(
   { peer }: Clients,
   torrent: string,
-  began: (id: string) => void,
+  job: Job,
 ): Promise<Download> {
   const patience = new Patience();
-  let first = true;
   for (;;) {
     try {
       let last: Download | undefined;
       for await (last of peer.AutoDownload({ torrent }) as AsyncIterable<Download>) {
         patience.heard();
-        if (first) {
-          first = false;
+        if (job.id === undefined) {
           say(`${last.joined ? "joined" : "started"} job ${last.jobId}`);
-          began(last.jobId);
         }
+        job.id = last.jobId;
         sayProgress(last);
       }
       if (last !== undefined) {
+        job.isOver = true;
+        job.see();
         return last;
       }
       throw new Refused("the download ended without a word");
@@ -290,25 +304,16 @@ async function run(args: Arguments): Promise<Result> {
     if (first.snapshot?.torrents.some((t) => t.state === "TORRENT_STATE_METADATA")) {
       torrent = await metadata(events);
     }
-    let began!: (id: string) => void;
-    const job = {
-      id: undefined as string | undefined,
-      known: new Promise<string>((resolve) => {
-        began = resolve;
-      }),
-    };
+    const job = new Job();
     const watching = followEvents(events, job);
     // Whoever fails first is waited for below.
     watching.catch(() => {});
-    const last = await followJob(clients, torrent.infoHash, (id) => {
-      job.id = id;
-      began(id);
-    });
+    const last = await followJob(clients, torrent.infoHash, job);
     const late = sleep(LAST_EVENT_MS, undefined, { ref: false }).then(() => {
-      throw new Refused("the job has ended, and the node sent no event of it");
+      say("the job has ended, and the node sent no event of it");
     });
-    const count = await Promise.race([watching, late]);
-    const result: Result = { torrent, result: last, events: count };
+    await Promise.race([watching, job.endTold, late]);
+    const result: Result = { torrent, result: last, events: job.events };
     return args.then === undefined ? result : { ...result, then: await act(args.then, last.paths) };
   } finally {
     enough.abort();
