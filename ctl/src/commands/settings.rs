@@ -78,7 +78,7 @@ mod tests {
         let settings = v1::Settings { download_limit_bps: 2_000_000, ..Default::default() };
         let text = describe(Some(&settings), false);
         for line in text.lines() {
-            let key = line.split_whitespace().next().unwrap_or_default();
+            let key = line.split(':').next().unwrap_or_default();
             let value = if key == "labels" { "none" } else { "1" };
             let pair = format!("{key}={value}").parse::<crate::cli::settings::Pair>();
             assert!(pair.is_ok(), "{line}");
