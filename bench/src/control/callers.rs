@@ -86,10 +86,12 @@ pub(super) struct Called {
     pub(super) failed: usize,
 }
 
+/// Changes under way at once.
+const AT_ONCE: usize = 8;
 /// How often it is looked whether the end was asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a stream that stalled may take to tell its end.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 impl WatchArgs {
     /// Reads until it is asked to end.
@@ -234,24 +236,33 @@ impl StormArgs {
         interrupt::install()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         show(&runtime.block_on(async {
-            let mut node = NodeServiceClient::new(client::connect(&self.endpoint).await?);
-            for n in 0..self.count {
-                interrupt::check()?;
-                let settings = v1::Settings {
-                    connections: 1024 + u32::from(n % 2 == 0),
-                    ..v1::Settings::default()
-                };
-                let paths = vec!["connections".to_owned()];
-                let request = v1::UpdateSettingsRequest {
-                    torrent: None,
-                    settings: Some(settings),
-                    update_mask: Some(prost_types::FieldMask { paths }),
-                };
-                node.update_settings(request).await?;
+            let channel = client::connect(&self.endpoint).await?;
+            let mut all = JoinSet::new();
+            for _ in 0..AT_ONCE {
+                all.spawn(change(channel.clone(), self.count / AT_ONCE));
+            }
+            while let Some(ended) = all.join_next().await {
+                ended??;
             }
             anyhow::Ok(Called::default())
         })?)
     }
+}
+
+async fn change(channel: Channel, count: usize) -> anyhow::Result<()> {
+    let mut node = NodeServiceClient::new(channel);
+    for n in 0..count {
+        interrupt::check()?;
+        let connections = 1024 + u32::from(n.is_multiple_of(2));
+        let paths = vec!["connections".to_owned()];
+        let request = v1::UpdateSettingsRequest {
+            torrent: None,
+            settings: Some(v1::Settings { connections, ..v1::Settings::default() }),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        };
+        node.update_settings(request).await?;
+    }
+    Ok(())
 }
 
 fn show<R: Serialize>(result: &R) -> anyhow::Result<()> {

@@ -59,8 +59,9 @@ pub(crate) struct ControlArgs {
     /// Milliseconds between two calls
     #[arg(long, value_name = "MS", default_value_t = 2)]
     pause: u64,
-    /// Events while readers stand still; a node keeps 8192
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    /// Events while readers stand still: a node keeps 8192, and up to 2 MiB of them wait at the other
+    /// end of each stream
+    #[arg(long, value_name = "COUNT", default_value_t = 40_000)]
     storm: u32,
     /// Readers that stand still
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
