@@ -324,7 +324,7 @@ fn gone<T>(told: &Result<T, Status>) -> bool {
     told.as_ref().is_err_and(|status| status.code() == Code::NotFound)
 }
 
-/// Whether a code says that the node as a whole does not serve us, for now.
+/// Whether a code says that the node as a whole does not serve us, which may change.
 fn is_lost(code: Code) -> bool {
     matches!(
         code,
